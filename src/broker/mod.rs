@@ -1,0 +1,1 @@
+//! The in-process development broker. In memory, never for production.

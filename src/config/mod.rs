@@ -1,0 +1,1 @@
+//! Settings by the names that Kafka gives them.

@@ -1,0 +1,1 @@
+//! Reading orders: positions, dispatch, handlers.

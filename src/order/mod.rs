@@ -1,0 +1,1 @@
+//! What an order is: parsed, validated, encoded, identified.

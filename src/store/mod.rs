@@ -1,0 +1,1 @@
+//! Keeping effects and positions in one transaction.

@@ -1,0 +1,1 @@
+//! Driving a handler in a test, without broker, socket or real time.

@@ -1,0 +1,1 @@
+//! Compression codecs without a line of C.

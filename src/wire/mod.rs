@@ -1,0 +1,5 @@
+//! Bytes to and from one broker: messages, record batches, connections. The only folder that names `rskafka`.
+
+pub mod compression;
+pub mod message;
+pub mod record_batch;

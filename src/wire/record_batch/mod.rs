@@ -1,0 +1,1 @@
+//! Record batches (message format 2): built in place, read without copies.
