@@ -1,0 +1,60 @@
+# Every check of the project is a target here; `.ci/run` and people call the same ones.
+#
+#   make check        format, lints, each feature alone, documentation, house rules, no C      (minutes)
+#   make test         unit, documentation, property and integration tests, on the development broker
+#   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3)
+#   make musl         every example as a static binary without a C compiler, run in an empty root
+#   make soak         the pipeline under seeded faults, SEEDS="1 2 3" ORDERS=200000
+#   make bench        micro benchmarks; bench/ has the comparison with other clients
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := check
+
+CARGO ?= cargo
+SEEDS ?= 1 2 3 4 5
+ORDERS ?= 200000
+FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
+
+.PHONY: check fmt clippy features docs house-rules test test-kafka musl soak bench
+
+check: fmt clippy features docs house-rules
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --locked --all-targets --all-features -- -D warnings
+
+# Without dev-dependencies: what a service that embeds the crate builds when it names one feature, or none.
+features:
+	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	for feature in $(FEATURES); do \
+	  echo "feature $$feature alone"; \
+	  $(CARGO) clippy --locked --lib --no-default-features --features "$$feature" -- -D warnings; \
+	done
+
+docs:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --all-features
+
+house-rules:
+	$(CARGO) test --locked --all-features --test house_rules --test no_c
+
+test:
+	$(CARGO) test --locked --all-features --no-fail-fast
+
+test-kafka:
+	$(CARGO) build --locked --all-features --examples
+	$(CARGO) test --locked --all-features --test kafka
+
+musl:
+	CARGO="$(CARGO)" tests/musl/run
+
+soak:
+	for seed in $(SEEDS); do \
+	  echo "seed $$seed"; \
+	  $(CARGO) run --locked --release --all-features --example pipeline -- --quiet --orders $(ORDERS) --faults "$$seed"; \
+	done
+
+bench:
+	$(CARGO) bench --locked --all-features
