@@ -1,1 +1,0 @@
-//! Compression codecs without a line of C.
