@@ -1,1 +1,80 @@
 //! Keeping effects and positions in one transaction.
+//!
+//! An order's effect and the position beyond its record are committed together or not at all, and a
+//! position is written only by who knows its version. So an order takes effect once, whatever is
+//! repeated, revived or restarted: rules R1 to R5.
+//!
+//! ```text
+//!  Batch { parts: [ Part { expected version, next, settled, entries } ] }
+//!     |  compare versions -> drop duplicates -> effect | refusal | dead letter -> new positions
+//!     v
+//!  Applied { parts: [ AppliedPart { position, outcomes } ] }
+//! ```
+
+mod batch;
+mod delivery;
+mod event_id;
+mod outcome;
+mod pack;
+mod position;
+mod ranges;
+mod settled;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
+pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
+pub use self::event_id::EventId;
+pub use self::outcome::{Applied, AppliedPart, Outcome};
+pub use self::position::{BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
+pub use self::settled::{MAX_AHEAD, Settled};
+use crate::Result;
+use crate::order::Order;
+
+/// Keeps the effects of orders, and how far they are applied, in one transaction.
+pub trait Store<O: Order>: Send + Sync + 'static {
+    /// Which store this is.
+    fn identity(&self) -> &StoreIdentity;
+
+    /// Where the store stands in each partition of `topic` that it knows; read after assignment (rule R3).
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::StoreIo`], [`crate::ErrorCode::StoreCorrupt`], [`crate::ErrorCode::Closed`].
+    ///
+    /// # Cancel safety
+    /// Nothing changes.
+    fn positions(&self, topic: &Topic) -> impl Future<Output = Result<BTreeMap<i32, Position>>> + Send;
+
+    /// Settles a batch in one durable transaction (rules R1, R2).
+    ///
+    /// A repeat of a batch that was committed, with the same tokens, changes nothing and has the
+    /// same answer (rule R5), so a lost answer is mended by another call.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::StoreConflict`] naming the partition whose position somebody else moved: nothing of the
+    /// batch is applied. [`crate::ErrorCode::StoreFull`]: dead letters have no room left; nothing is applied.
+    /// [`crate::ErrorCode::StoreIo`]: whether the batch is committed is unknown until the store can be read again.
+    ///
+    /// # Cancel safety
+    /// The batch may be committed all the same; call again with the same tokens, or read the positions.
+    fn apply(&self, batch: Batch<O>) -> impl Future<Output = Result<Applied>> + Send;
+
+    /// Writes a position on purpose, without effect: the resolved start before the first fetch, or a move by command.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    ///
+    /// # Cancel safety
+    /// As [`Store::apply`].
+    fn set_position(&self, topic: &Topic, start: Start) -> impl Future<Output = Result<Position>> + Send;
+
+    /// Ends the store: what was accepted is finished, and the store may be opened by another process.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::StoreIo`] when the store could not be ended cleanly; its content is safe.
+    ///
+    /// # Cancel safety
+    /// The store ends all the same.
+    fn close(&self) -> impl Future<Output = Result<()>> + Send;
+}

@@ -1,0 +1,171 @@
+//! The life of one delivery, as a checked state machine.
+//!
+//! ```text
+//!  scheduled --> out_for_delivery --> delivered
+//!      |                 |
+//!      v                 v
+//!  cancelled           failed
+//! ```
+//! Pure: time is passed in, and what follows from a move is a value. Delivered, failed and cancelled
+//! are final: who wants to try a failed delivery again orders it again.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorCode};
+
+/// How far a delivery is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It has a day.
+    Scheduled,
+    /// It is on its way.
+    OutForDelivery,
+    /// The customer has it.
+    Delivered,
+    /// The customer could not be given it.
+    Failed,
+    /// It was called off before it left.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status, in the order of a delivery's life.
+    pub const ALL: [Self; 5] = [Self::Scheduled, Self::OutForDelivery, Self::Delivered, Self::Failed, Self::Cancelled];
+
+    /// The name, as in events and listings.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::OutForDelivery => "out_for_delivery",
+            Self::Delivered => "delivered",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Whether a delivery may go from this status to `to` in one move.
+    #[must_use]
+    pub const fn leads_to(self, to: Self) -> bool {
+        matches!(
+            (self, to),
+            (Self::Scheduled, Self::OutForDelivery | Self::Cancelled)
+                | (Self::OutForDelivery, Self::Delivered | Self::Failed)
+        )
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Status {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            Error::new(ErrorCode::ConfigValue, format!("`{text}` is not the status of a delivery"))
+                .remedy(format!("give one of {names}"))
+        })
+    }
+}
+
+/// A move that a delivery is asked to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Move {
+    /// Where to.
+    pub to: Status,
+    /// When, in milliseconds since 1970.
+    pub at: i64,
+}
+
+/// Where a delivery is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifecycle {
+    /// The status.
+    pub status: Status,
+    /// Since when, in milliseconds since 1970.
+    pub since: i64,
+    /// Counts the changes, from 1, so that a late repeat of an event is recognised.
+    pub version: u32,
+}
+
+impl Lifecycle {
+    /// A delivery that has just been scheduled.
+    #[must_use]
+    pub const fn scheduled(at: i64) -> Self {
+        Self { status: Status::Scheduled, since: at, version: 1 }
+    }
+
+    /// The delivery after a move.
+    ///
+    /// # Errors
+    /// [`IllegalMove`] if the move cannot follow; nothing changes.
+    pub fn after(self, asked: &Move) -> Result<Self, IllegalMove> {
+        if !self.status.leads_to(asked.to) {
+            return Err(IllegalMove { from: self.status, to: asked.to });
+        }
+        Ok(Self { status: asked.to, since: asked.at, version: self.version.saturating_add(1) })
+    }
+}
+
+/// A move that cannot follow on a delivery's status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("a delivery that is {from} cannot become {to}")]
+pub struct IllegalMove {
+    /// The status that it has.
+    pub from: Status,
+    /// The status that was asked for.
+    pub to: Status,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delivery_makes_legal_moves_only() {
+        let legal: Vec<String> = Status::ALL
+            .into_iter()
+            .flat_map(|from| Status::ALL.map(|to| (from, to)))
+            .filter(|(from, to)| from.leads_to(*to))
+            .map(|(from, to)| format!("{from}->{to}"))
+            .collect();
+        assert_eq!(
+            legal,
+            [
+                "scheduled->out_for_delivery",
+                "scheduled->cancelled",
+                "out_for_delivery->delivered",
+                "out_for_delivery->failed"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_illegal_move_changes_nothing_and_says_why() {
+        let delivered = Lifecycle::scheduled(1)
+            .after(&Move { to: Status::OutForDelivery, at: 2 })
+            .and_then(|life| life.after(&Move { to: Status::Delivered, at: 3 }))
+            .unwrap();
+        assert_eq!(delivered, Lifecycle { status: Status::Delivered, since: 3, version: 3 });
+        let refused = delivered.after(&Move { to: Status::Cancelled, at: 4 }).unwrap_err();
+        assert_eq!(refused.to_string(), "a delivery that is delivered cannot become cancelled");
+    }
+
+    #[test]
+    fn a_status_is_read_by_the_name_it_is_written_with() {
+        for status in Status::ALL {
+            assert_eq!(status.to_string().parse::<Status>().unwrap(), status);
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
+        }
+        assert!("lost".parse::<Status>().is_err());
+    }
+}
