@@ -208,3 +208,34 @@ never_null! {
     [] Bytes,
     [T: Encode + Decode] Vec<T>,
 }
+
+/// Gives structures a form for null.
+macro_rules! nullable_structures {
+    ($($type:ty),*) => { $(
+        const _: () = {
+            use $crate::wire::codec::{CodecError, Decode, Encode, Fault, Nullable, Reader, Shape, Writer};
+
+            impl Nullable for $type {
+                fn encode_nullable(value: Option<&Self>, out: &mut Writer<'_>) -> Result<(), CodecError> {
+                    let Some(value) = value else { return (-1_i8).encode(out) };
+                    1_i8.encode(out)?;
+                    value.encode(out)
+                }
+
+                fn decode_nullable(input: &mut Reader) -> Result<Option<Self>, CodecError> {
+                    match i8::decode(input)? {
+                        -1 => Ok(None),
+                        1 => Self::decode(input).map(Some),
+                        marker => Err(input.error(Fault::Marker(marker))),
+                    }
+                }
+
+                fn null_size(_: Shape) -> usize {
+                    1
+                }
+            }
+        };
+    )* };
+}
+
+pub(crate) use nullable_structures;

@@ -24,6 +24,7 @@ use bytes::Bytes;
 
 pub(crate) use declare::{Presence, messages};
 pub use error::{CodecError, Fault};
+pub(crate) use field::{Nullable, nullable_structures};
 pub use reader::Reader;
 pub use writer::Writer;
 

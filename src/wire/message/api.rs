@@ -114,10 +114,54 @@ apis! {
     Produce(ProduceRequest) = 0,
     /// Reads record batches.
     Fetch(FetchRequest) = 1,
+    /// Finds offsets by time.
+    ListOffsets(ListOffsetsRequest) = 2,
     /// Tells brokers, topics and leaders.
     Metadata(MetadataRequest) = 3,
+    /// Keeps a group's positions.
+    OffsetCommit(OffsetCommitRequest) = 8,
+    /// Tells a group's positions.
+    OffsetFetch(OffsetFetchRequest) = 9,
+    /// Tells which broker keeps a group.
+    FindCoordinator(FindCoordinatorRequest) = 10,
+    /// Enters a classic group's next generation.
+    JoinGroup(JoinGroupRequest) = 11,
+    /// Shows that a classic group's member is alive.
+    Heartbeat(HeartbeatRequest) = 12,
+    /// Takes members out of a classic group.
+    LeaveGroup(LeaveGroupRequest) = 13,
+    /// Hands out a classic group's assignment.
+    SyncGroup(SyncGroupRequest) = 14,
+    /// Tells the members of classic groups.
+    DescribeGroups(DescribeGroupsRequest) = 15,
+    /// Tells which groups a broker keeps.
+    ListGroups(ListGroupsRequest) = 16,
+    /// Chooses the way to log in.
+    SaslHandshake(SaslHandshakeRequest) = 17,
     /// Tells which APIs the broker serves.
     ApiVersions(ApiVersionsRequest) = 18,
+    /// Makes topics.
+    CreateTopics(CreateTopicsRequest) = 19,
+    /// Removes topics.
+    DeleteTopics(DeleteTopicsRequest) = 20,
+    /// Moves the start of partitions forward.
+    DeleteRecords(DeleteRecordsRequest) = 21,
+    /// Gives a producer its id.
+    InitProducerId(InitProducerIdRequest) = 22,
+    /// Tells where a leader epoch ends.
+    OffsetForLeaderEpoch(OffsetForLeaderEpochRequest) = 23,
+    /// Tells the settings of topics and brokers.
+    DescribeConfigs(DescribeConfigsRequest) = 32,
+    /// Carries one step of a login.
+    SaslAuthenticate(SaslAuthenticateRequest) = 36,
+    /// Gives topics more partitions.
+    CreatePartitions(CreatePartitionsRequest) = 37,
+    /// Tells the cluster's brokers and its name.
+    DescribeCluster(DescribeClusterRequest) = 60,
+    /// Joins, keeps and leaves a KIP-848 group.
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest) = 68,
+    /// Tells the members of KIP-848 groups.
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest) = 69,
 }
 
 impl fmt::Display for ApiKey {
