@@ -24,11 +24,10 @@ impl EventId {
         let mut key = Vec::with_capacity(64);
         match identity {
             Some(identity) => {
-                key.push(b'i');
                 identity.write_store_key(&mut key);
+                Self::of_store_key(&key)
             }
             None => {
-                key.push(b'p');
                 key.extend_from_slice(topic.id.as_bytes());
                 // Without an identity of its own a topic is its name (rule R11).
                 if topic.id.is_none() {
@@ -36,9 +35,18 @@ impl EventId {
                 }
                 key.extend_from_slice(&partition.to_be_bytes());
                 key.extend_from_slice(&offset.to_be_bytes());
+                Self::of_parts(b"place", &key)
             }
         }
-        let digest: [u8; 32] = Sha256::digest(&key).into();
+    }
+
+    /// The name for an order whose identity has this key in the store.
+    pub(crate) fn of_store_key(key: &[u8]) -> Self {
+        Self::of_parts(b"identity", key)
+    }
+
+    fn of_parts(kind: &[u8], key: &[u8]) -> Self {
+        let digest: [u8; 32] = Sha256::new().chain_update(kind).chain_update([0]).chain_update(key).finalize().into();
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
 

@@ -11,23 +11,34 @@
 //!  Applied { parts: [ AppliedPart { position, outcomes } ] }
 //! ```
 
+mod applied;
 mod batch;
 mod delivery;
 mod event_id;
+mod ledger;
 mod outcome;
 mod pack;
 mod position;
+mod query;
 mod ranges;
+mod schedule;
 mod settled;
+mod standing;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 
+pub use self::applied::Retention;
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
 pub use self::event_id::EventId;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
+pub use self::query::{
+    Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow, OriginalRow,
+    PositionRow, Query, Row, StockRow, Text,
+};
+pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
 use crate::Result;
 use crate::order::Order;

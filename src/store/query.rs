@@ -1,0 +1,338 @@
+//! What a store can be asked, as values that also travel over its socket.
+//!
+//! The rows have the field names of the `orders` commands: they are printed as they are.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{EventId, Status};
+
+/// A question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Query {
+    /// Which store this is, and which process holds it.
+    Identity,
+    /// The stock of these products, or of all.
+    Stock {
+        /// Empty: all.
+        products: Vec<String>,
+    },
+    /// The deliveries of these orders, or all.
+    Deliveries {
+        /// Empty: all.
+        orders: Vec<String>,
+    },
+    /// The movements of these orders, or all, as they were applied.
+    Movements {
+        /// Empty: all.
+        orders: Vec<String>,
+    },
+    /// Dead letters and refusals.
+    DeadLetters {
+        /// Whether closed ones are listed too.
+        all: bool,
+    },
+    /// One dead letter or refusal, with the original record.
+    DeadLetter {
+        /// Its name.
+        id: EventId,
+    },
+    /// Where the store stands.
+    Positions,
+    /// The audit.
+    Verify,
+}
+
+/// One row of an answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// Which store, and which process holds it.
+    Identity(IdentityRow),
+    /// A product's stock.
+    Stock(StockRow),
+    /// A delivery.
+    Delivery(DeliveryRow),
+    /// A movement.
+    Movement(MovementRow),
+    /// A dead letter or a refusal.
+    DeadLetter(DeadLetterRow),
+    /// A dead letter or a refusal with the record it came from.
+    Original(OriginalRow),
+    /// A partition's position.
+    Position(PositionRow),
+    /// The audit's result.
+    Audit(Audit),
+}
+
+impl Row {
+    /// The row as an object, without the name of its kind.
+    #[must_use]
+    pub fn to_object(&self) -> Value {
+        let object = match self {
+            Self::Identity(row) => serde_json::to_value(row),
+            Self::Stock(row) => serde_json::to_value(row),
+            Self::Delivery(row) => serde_json::to_value(row),
+            Self::Movement(row) => serde_json::to_value(row),
+            Self::DeadLetter(row) => serde_json::to_value(row),
+            Self::Original(row) => serde_json::to_value(row),
+            Self::Position(row) => serde_json::to_value(row),
+            Self::Audit(row) => serde_json::to_value(row),
+        };
+        object.unwrap_or(Value::Null)
+    }
+}
+
+/// Which store, and which process holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityRow {
+    /// The store's name.
+    pub store: String,
+    /// Its consumer group.
+    pub group: String,
+    /// Its order type.
+    pub order_type: String,
+    /// The format of its file.
+    pub format: u32,
+    /// The process that answers.
+    pub process: u32,
+}
+
+/// A product's stock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockRow {
+    /// The product.
+    pub product_id: String,
+    /// How many pieces there are.
+    pub stock: i64,
+    /// How many movements led to it.
+    pub movements: u64,
+    /// When the last one was written to the log, in RFC 3339.
+    pub last_movement: String,
+}
+
+/// A delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeliveryRow {
+    /// The delivery's name.
+    pub delivery_id: EventId,
+    /// The order.
+    pub order_id: String,
+    /// What is delivered.
+    pub product_id: String,
+    /// How many pieces.
+    pub quantity: u32,
+    /// How far it is.
+    pub status: Status,
+    /// The day of delivery, `YYYY-MM-DD`.
+    pub scheduled_for: String,
+    /// Since when it has its status, in RFC 3339.
+    pub since: String,
+}
+
+/// A movement of stock, as it was applied.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovementRow {
+    /// The order.
+    pub order_id: String,
+    /// The product.
+    pub product_id: String,
+    /// How many pieces came in, or went out if negative.
+    pub quantity: i64,
+    /// The order's identity, if it has one.
+    pub idempotency_key: Option<String>,
+    /// When the record was written, in RFC 3339.
+    pub at: String,
+    /// The topic; none for a backfilled order.
+    pub topic: Option<String>,
+    /// The partition; none for a backfilled order.
+    pub partition: Option<i32>,
+    /// The offset; none for a backfilled order.
+    pub offset: Option<i64>,
+}
+
+/// Whether a row is a dead letter or a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterKind {
+    /// The record could not be applied; copies of it are tried again.
+    DeadLetter,
+    /// The business said no; copies of it are duplicates.
+    Refused,
+}
+
+/// Whether something is still to be done about a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeadLetterState {
+    /// It waits for somebody.
+    Open,
+    /// A copy was applied since.
+    Resolved,
+}
+
+/// A dead letter or a refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterRow {
+    /// Its name.
+    pub id: EventId,
+    /// Which of the two.
+    pub kind: DeadLetterKind,
+    /// Whether something is still to be done.
+    pub state: DeadLetterState,
+    /// The cause, as a stable code.
+    pub code: String,
+    /// The cause, as a sentence.
+    pub reason: String,
+    /// The order's identity, if it has one.
+    pub idempotency_key: Option<String>,
+    /// The topic of the first copy that failed; none for a backfilled order.
+    pub topic: Option<String>,
+    /// The partition of the first copy that failed; none for a backfilled order.
+    pub partition: Option<i32>,
+    /// The offset of the first copy that failed; none for a backfilled order.
+    pub offset: Option<i64>,
+    /// How often it was tried, copies included.
+    pub attempts: u32,
+    /// When it failed first, in RFC 3339.
+    pub first_failed: String,
+    /// When it failed last, in RFC 3339.
+    pub last_failed: String,
+    /// Whether a replay was asked for.
+    pub replayed: bool,
+}
+
+/// A dead letter or a refusal with the record it came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OriginalRow {
+    /// What is known of it.
+    #[serde(flatten)]
+    pub row: DeadLetterRow,
+    /// The record's timestamp, in RFC 3339.
+    pub timestamp: String,
+    /// The record's key.
+    pub key: Option<Text>,
+    /// The record's value.
+    pub value: Option<Text>,
+    /// The record's headers, in their order.
+    pub headers: Vec<(Text, Option<Text>)>,
+}
+
+/// Bytes of a record: text where they are UTF-8, otherwise hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Text {
+    /// UTF-8.
+    Plain(String),
+    /// Anything else.
+    Binary {
+        /// Two digits a byte.
+        hex: String,
+    },
+}
+
+impl Text {
+    /// How `bytes` are shown.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Plain(text.to_owned()),
+            Err(_) => Self::Binary { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
+        }
+    }
+}
+
+/// Where the store stands in a partition, and what became of what lies before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PositionRow {
+    /// The topic.
+    pub topic: String,
+    /// The partition; none for backfilled orders.
+    pub partition: Option<i32>,
+    /// The offset that the store began at, or that the position was last set to.
+    pub first: i64,
+    /// The lowest offset that is not settled.
+    pub position: i64,
+    /// How many offsets beyond it are settled already.
+    pub ahead: u64,
+    /// The leader epoch of the last settled record, -1 if unknown.
+    pub leader_epoch: i32,
+    /// How often the position was written.
+    pub version: u64,
+    /// What became of the offsets since `first`.
+    #[serde(flatten)]
+    pub counts: Counts,
+}
+
+/// What became of offsets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Orders whose effect was applied.
+    pub applied: u64,
+    /// Copies of settled orders.
+    pub duplicates: u64,
+    /// Orders that the business refused.
+    pub refused: u64,
+    /// Records that were set aside.
+    pub dead_letters: u64,
+    /// Offsets without an order: markers, aborted and compacted records.
+    pub no_record: u64,
+}
+
+impl Counts {
+    /// How many offsets these are.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        [self.applied, self.duplicates, self.refused, self.dead_letters, self.no_record]
+            .into_iter()
+            .fold(0, u64::saturating_add)
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.applied = self.applied.saturating_add(other.applied);
+        self.duplicates = self.duplicates.saturating_add(other.duplicates);
+        self.refused = self.refused.saturating_add(other.refused);
+        self.dead_letters = self.dead_letters.saturating_add(other.dead_letters);
+        self.no_record = self.no_record.saturating_add(other.no_record);
+    }
+}
+
+/// The audit: whether everything adds up, and since the store began what became of every offset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// Whether no problem was found.
+    pub holds: bool,
+    /// What became of the offsets.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// What does not add up, at most [`Audit::MAX_PROBLEMS`] sentences.
+    pub problems: Vec<String>,
+}
+
+impl Audit {
+    /// How many problems are told.
+    pub const MAX_PROBLEMS: usize = 100;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_audit_is_printed_as_the_commands_promise() {
+        let counts = Counts { applied: 13, ..Counts::default() };
+        let row = Row::Audit(Audit { holds: true, counts, problems: Vec::new() });
+        let promised =
+            r#"{"holds":true,"applied":13,"duplicates":0,"refused":0,"dead_letters":0,"no_record":0,"problems":[]}"#;
+        assert_eq!(serde_json::from_str::<Value>(promised).unwrap(), row.to_object());
+        let travelled = serde_json::to_string(&row).unwrap();
+        assert_eq!(serde_json::from_str::<Row>(&travelled).unwrap(), row);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_shown_in_hexadecimal() {
+        assert_eq!(serde_json::to_string(&Text::of(b"a\"")).unwrap(), r#""a\"""#);
+        assert_eq!(serde_json::to_string(&Text::of(&[0xff, 1])).unwrap(), r#"{"hex":"ff01"}"#);
+    }
+}
