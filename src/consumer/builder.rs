@@ -1,0 +1,185 @@
+//! Putting a consumer together.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use super::config::ConsumerConfig;
+use super::{Concurrency, Handler, OrderConsumer, Settled};
+use crate::config::{ClientConfig, properties};
+use crate::order::Order;
+use crate::store::Store;
+use crate::{Error, ErrorCode, Result};
+
+/// Is told of each order that is settled.
+pub(crate) type Observer<O> = Box<dyn FnMut(&Settled<'_, O>) + Send>;
+
+/// A consumer that is being put together: `W` says where its effects go, once that is known.
+#[must_use = "a builder does nothing until `build`"]
+pub struct ConsumerBuilder<O, W = Undecided> {
+    pub(crate) options: Options<O>,
+    pub(crate) work: W,
+}
+
+/// What is common to all consumers.
+pub(crate) struct Options<O> {
+    pub(crate) config: ClientConfig,
+    pub(crate) topic: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) end: End,
+    pub(crate) limit: Option<u64>,
+    pub(crate) observer: Option<Observer<O>>,
+    order: PhantomData<fn() -> O>,
+}
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Never.
+    Never,
+    /// When each partition is settled up to the end that it had at the start.
+    AtStartsEnd,
+}
+
+/// Neither a store nor a handler is given yet.
+#[derive(Debug)]
+pub struct Undecided;
+
+/// Effects and positions go into a store, in one transaction: each effect once.
+#[derive(Debug)]
+pub struct InStore<S> {
+    pub(crate) store: S,
+}
+
+/// Orders go to a handler, positions to Kafka: at least once.
+#[derive(Debug)]
+pub struct ByHandler<H> {
+    pub(crate) handler: H,
+    pub(crate) concurrency: Concurrency,
+}
+
+impl<O: Order> ConsumerBuilder<O> {
+    pub(crate) fn new(config: &ClientConfig) -> Self {
+        let options = Options {
+            config: config.clone(),
+            topic: None,
+            group: None,
+            end: End::Never,
+            limit: None,
+            observer: None,
+            order: PhantomData,
+        };
+        Self { options, work: Undecided }
+    }
+
+    /// Applies the orders to this store, where each takes effect once.
+    pub fn store<S: Store<O>>(self, store: S) -> ConsumerBuilder<O, InStore<S>> {
+        ConsumerBuilder { options: self.options, work: InStore { store } }
+    }
+
+    /// Gives the orders to this handler, each at least once.
+    pub fn handler<H: Handler<O>>(self, handler: H) -> ConsumerBuilder<O, ByHandler<H>> {
+        let work = ByHandler { handler, concurrency: Concurrency::default() };
+        ConsumerBuilder { options: self.options, work }
+    }
+}
+
+impl<O: Order, W> ConsumerBuilder<O, W> {
+    /// The topic to read. Default: the order type's own, `inventory_orders` or `delivery_orders`.
+    pub fn topic(mut self, name: impl Into<String>) -> Self {
+        self.options.topic = Some(name.into());
+        self
+    }
+
+    /// The consumer group. Default: `group.id` of the configuration, then the store's own group.
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.options.group = Some(name.into());
+        self
+    }
+
+    /// Ends the run when each partition is settled up to the end that it had at the start: the last stable offset, so
+    /// that an open transaction does not hold it up. A partition that stops, or a topic that does not exist, is then
+    /// an error.
+    pub fn until_end(mut self) -> Self {
+        self.options.end = End::AtStartsEnd;
+        self
+    }
+
+    /// Ends the run when exactly this many records are settled; none beyond them is applied.
+    pub fn limit(mut self, records: u64) -> Self {
+        self.options.limit = Some(records);
+        self
+    }
+
+    /// Is told of each order that is settled. It is called between two batches, so it should be quick.
+    pub fn observe(mut self, observer: impl FnMut(&Settled<'_, O>) + Send + 'static) -> Self {
+        self.options.observer = Some(Box::new(observer));
+        self
+    }
+}
+
+impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
+    /// How many orders the handler is given at once. Default: one of each partition.
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.work.concurrency = concurrency;
+        self
+    }
+}
+
+impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
+    /// Checks the settings and reaches the cluster.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`] for settings that cannot be, [`ErrorCode::StoreForeign`] if the store belongs to another
+    /// group or order type, [`ErrorCode::Connect`] if no broker can be reached.
+    ///
+    /// # Cancel safety
+    /// Nothing has begun.
+    pub async fn build(self) -> Result<OrderConsumer<O>> {
+        let owner = self.work.store.identity();
+        let group = self.options.group_or(Some(&owner.group))?;
+        owner.check(&group, O::TYPE)?;
+        self.options.consumer(group).await
+    }
+}
+
+impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
+    /// Checks the settings and reaches the cluster.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`] for settings that cannot be or a group that is not given, [`ErrorCode::Connect`] if no
+    /// broker can be reached.
+    ///
+    /// # Cancel safety
+    /// Nothing has begun.
+    pub async fn build(self) -> Result<OrderConsumer<O>> {
+        let group = self.options.group_or(None)?;
+        self.options.consumer(group).await
+    }
+}
+
+impl<O: Order> Options<O> {
+    /// The group that was asked for, by the builder or by `group.id`, else `default`.
+    fn group_or(&self, default: Option<&str>) -> Result<String> {
+        let configured = Some(self.config.text(&properties::GROUP_ID)).filter(|group| !group.is_empty());
+        let group = self.group.as_deref().or(configured).or(default).unwrap_or_default();
+        if group.is_empty() {
+            return Err(Error::new(ErrorCode::ConfigValue, "the consumer has no group")
+                .remedy("name one: `group(..)` or group.id"));
+        }
+        Ok(group.to_owned())
+    }
+
+    async fn consumer(self, _group: String) -> Result<OrderConsumer<O>> {
+        ConsumerConfig::read(&self.config)?;
+        Err(Error::new(ErrorCode::Internal, "a consumer cannot run yet"))
+    }
+}
+
+impl<O: Order, W> fmt::Debug for ConsumerBuilder<O, W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { topic, group, end, limit, .. } = &self.options;
+        let mut shown = f.debug_struct("ConsumerBuilder");
+        shown.field("type", &O::TYPE).field("topic", topic).field("group", group).field("end", end);
+        shown.field("limit", limit).finish_non_exhaustive()
+    }
+}

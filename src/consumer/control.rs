@@ -1,0 +1,228 @@
+//! Watching and steering a consumer that runs.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Summary;
+
+/// A handle on a consumer: cheap to clone, and still good after the run has ended.
+#[derive(Clone)]
+pub struct Control {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    wish: watch::Sender<Wish>,
+    state: Mutex<State>,
+}
+
+/// What the consumer is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    Run,
+    Pause,
+    Drain,
+}
+
+#[derive(Default)]
+struct State {
+    reasons: BTreeMap<Concern, String>,
+    lag: BTreeMap<i32, Lag>,
+    summary: Summary,
+}
+
+/// What a reason for not being ready is about; each has at most one reason at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Concern {
+    Running,
+    Topic,
+    Broker(i32),
+    Partition(i32),
+    Store,
+    Commit,
+}
+
+/// Whether a consumer does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    reasons: Vec<String>,
+}
+
+impl Health {
+    /// Whether nothing keeps the consumer from its work.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+
+    /// Why it is not ready, a sentence each.
+    #[must_use]
+    pub fn reasons(&self) -> &[String] {
+        &self.reasons
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_ready() { f.write_str("ready") } else { f.write_str(&self.reasons.join("; ")) }
+    }
+}
+
+/// How far a consumer is behind in one partition, as the last fetch answer told.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Lag {
+    /// The partition's number.
+    pub partition: i32,
+    /// The next offset to be settled.
+    pub position: i64,
+    /// The offset behind the last record that can be read; `None` until the first answer.
+    pub end: Option<i64>,
+    /// The timestamp of the last settled record, in milliseconds since 1970; `None` before the first.
+    pub settled_until: Option<i64>,
+    /// Seconds between the last settled record and now; 0 at the end, `None` while unknown.
+    pub seconds: Option<f64>,
+}
+
+impl Lag {
+    /// How many offsets are not settled yet; `None` while the end is unknown.
+    #[must_use]
+    pub fn records(&self) -> Option<u64> {
+        self.end.map(|end| u64::try_from(end.saturating_sub(self.position)).unwrap_or(0))
+    }
+
+    fn at(mut self, now: i64) -> Self {
+        self.seconds = match (self.records(), self.settled_until) {
+            (Some(0), _) => Some(0.0),
+            (Some(_), Some(then)) => Some(now.saturating_sub(then).max(0) as f64 / 1000.0),
+            _ => None,
+        };
+        self
+    }
+}
+
+impl Control {
+    pub(crate) fn new() -> Self {
+        let (wish, _) = watch::channel(Wish::Run);
+        let control = Self { shared: Arc::new(Shared { wish, state: Mutex::default() }) };
+        control.concern(Concern::Running, "the consumer is not running yet");
+        control
+    }
+
+    /// Whether the consumer does its work, and if not, why.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        Health { reasons: self.state().reasons.values().cloned().collect() }
+    }
+
+    /// How far it is behind in each of its partitions, in their order.
+    #[must_use]
+    pub fn lag(&self) -> Vec<Lag> {
+        let now = chrono::Utc::now().timestamp_millis();
+        self.state().lag.values().map(|lag| lag.at(now)).collect()
+    }
+
+    /// What was settled so far.
+    #[must_use]
+    pub fn summary(&self) -> Summary {
+        self.state().summary
+    }
+
+    /// Stops handing out orders until [`Control::resume`]. What is in hand is finished.
+    pub fn pause(&self) {
+        self.ask(Wish::Pause);
+    }
+
+    /// Goes on after [`Control::pause`].
+    pub fn resume(&self) {
+        self.ask(Wish::Run);
+    }
+
+    /// Reads nothing more, settles what was read, commits, and ends the run. It cannot be taken back.
+    pub fn drain(&self) {
+        self.ask(Wish::Drain);
+    }
+
+    fn ask(&self, wish: Wish) {
+        self.shared.wish.send_if_modified(|held| {
+            let changes = *held != Wish::Drain && *held != wish;
+            if changes {
+                *held = wish;
+            }
+            changes
+        });
+    }
+
+    pub(crate) fn wishes(&self) -> watch::Receiver<Wish> {
+        self.shared.wish.subscribe()
+    }
+
+    /// Says why the consumer is not ready.
+    pub(crate) fn concern(&self, about: Concern, reason: impl Into<String>) {
+        self.state().reasons.insert(about, reason.into());
+    }
+
+    /// Takes a reason back.
+    pub(crate) fn relieve(&self, about: Concern) {
+        self.state().reasons.remove(&about);
+    }
+
+    pub(crate) fn set_summary(&self, summary: Summary) {
+        self.state().summary = summary;
+    }
+
+    pub(crate) fn set_lag(&self, lag: Lag) {
+        self.state().lag.insert(lag.partition, lag);
+    }
+
+    pub(crate) fn forget_partition(&self, partition: i32) {
+        let mut state = self.state();
+        state.lag.remove(&partition);
+        state.reasons.remove(&Concern::Partition(partition));
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_consumer_is_ready_when_every_concern_is_gone() {
+        let control = Control::new();
+        assert_eq!(control.health().to_string(), "the consumer is not running yet");
+        control.relieve(Concern::Running);
+        control.concern(Concern::Store, "the store is away");
+        assert!(!control.health().is_ready());
+        control.relieve(Concern::Store);
+        assert!(control.health().is_ready());
+    }
+
+    #[test]
+    fn a_drain_cannot_be_taken_back() {
+        let control = Control::new();
+        control.drain();
+        control.resume();
+        assert_eq!(*control.wishes().borrow(), Wish::Drain);
+    }
+
+    #[test]
+    fn lag_is_never_negative_and_unknown_before_the_first_answer() {
+        let lag = Lag { position: 7, ..Lag::default() };
+        assert_eq!(lag.records(), None);
+        assert_eq!(Lag { end: Some(5), ..lag }.records(), Some(0));
+        let behind = Lag { end: Some(9), settled_until: Some(4_000), ..lag }.at(6_500);
+        assert_eq!((behind.records(), behind.seconds), (Some(2), Some(2.5)));
+    }
+}

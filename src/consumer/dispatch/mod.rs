@@ -1,0 +1,3 @@
+//! From fetched batches to settled orders.
+
+pub(crate) mod lanes;
