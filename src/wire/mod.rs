@@ -2,5 +2,6 @@
 
 pub mod codec;
 pub mod compression;
+pub mod kafka_error;
 pub mod message;
 pub mod record_batch;
