@@ -63,9 +63,8 @@ impl AbortedTransactions {
 
     /// Judges the next batch. `control` is what [`BatchView::control`] says of it.
     pub fn judge(&mut self, batch: &BatchView, control: Option<ControlType>) -> Judgement {
-        while let Some((_, producer_id)) = self.ahead.pop_front_if(|(first, _)| *first <= batch.last_offset()) {
-            self.open.insert(producer_id);
-        }
+        let begun = self.ahead.partition_point(|(first, _)| *first <= batch.last_offset());
+        self.open.extend(self.ahead.drain(..begun).map(|(_, producer_id)| producer_id));
         if batch.is_control() {
             if control == Some(ControlType::Abort) {
                 self.open.remove(&batch.producer_id());
