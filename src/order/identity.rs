@@ -49,7 +49,6 @@ pub enum Identity {
         index: u64,
     },
     /// Every other value, compared whole. Made by [`Identity::opaque`].
-    #[non_exhaustive]
     Opaque(Box<[u8]>),
 }
 

@@ -19,6 +19,7 @@
 mod codec;
 mod date;
 mod delivery;
+mod file;
 mod identity;
 mod inventory;
 mod json;
@@ -32,6 +33,9 @@ use std::fmt;
 
 pub use self::date::OrderTime;
 pub use self::delivery::DeliveryOrder;
+pub use self::file::{
+    DigestReader, Entry, EntryReader, Finding, Format, Lint, Located, OrderReader, RawEntry, Rejection, digest_of, lint,
+};
 pub use self::identity::{IDENTITY_HEADER, INDEX_LIMIT, Identity, OPAQUE_WHOLE_MAX};
 pub use self::inventory::{InventoryOrder, Movement};
 pub use self::json::Json;

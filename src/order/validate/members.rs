@@ -101,7 +101,9 @@ fn not_json(text: &str, error: &serde_json::Error) -> Violation {
     // At the end of the text that is where something is missing. serde_json tells line and column, both from 1; the column counts bytes and is 0 at a line's very beginning.
     let lines_before = error.line().saturating_sub(1);
     let line_start: usize = text.split_inclusive('\n').take(lines_before).map(str::len).sum();
-    let offset = if error.is_eof() { text.len() } else { line_start + error.column().saturating_sub(1) };
+    // It tells a control character by the byte before it.
+    let before = usize::from(!sentence.starts_with("control character"));
+    let offset = if error.is_eof() { text.len() } else { line_start + error.column().saturating_sub(before) };
     Violation::new(ViolationCode::Json, format!("not valid JSON: {sentence}")).offset_by(offset)
 }
 
@@ -173,9 +175,16 @@ mod tests {
 
     #[test]
     fn broken_json_is_told_with_its_place() {
-        for (text, offset) in
-            [("{\"a\":}", 5), ("{\"a\":1,}", 7), ("{\n\"a\": 1\n!}", 9), ("", 0), ("{} x", 3), ("{\"a\":1", 6)]
-        {
+        for (text, offset) in [
+            ("{\"a\":}", 5),
+            ("{\"a\":1,}", 7),
+            ("{\n\"a\": 1\n!}", 9),
+            ("", 0),
+            ("{} x", 3),
+            ("{\"a\":1", 6),
+            ("[\"a\nb\"]", 3),
+            ("[\"\u{1}\"]", 2),
+        ] {
             let violation = whole(text.as_bytes()).unwrap_err();
             assert_eq!((violation.code(), violation.offset()), (ViolationCode::Json, offset), "{text:?} {violation}");
         }

@@ -1,0 +1,244 @@
+//! Orders of a file: each entry read as an order of one type, filtered out, or rejected with its place.
+
+use std::fmt;
+use std::io::Read;
+use std::marker::PhantomData;
+
+use super::entries::EntryReader;
+use super::raw_entry::RawEntry;
+use crate::Result;
+use crate::order::{Identity, Order, Source, Violation, ViolationCode};
+
+/// What an entry of an order file is to a reader of one order type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry<O> {
+    /// An order of this type.
+    Order(Located<O>),
+    /// An order of another type.
+    Filtered {
+        /// Which entry of the file it is, from 0.
+        index: u64,
+    },
+    /// Not an order.
+    Rejected(Rejection),
+}
+
+/// An order with its place in the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Located<O> {
+    /// The order. Where the reader has a source it has its identity.
+    pub order: O,
+    /// Which entry of the file it is, from 0, counting good and bad ones of every type.
+    pub index: u64,
+    /// The line in which the entry begins, from 1.
+    pub line: u64,
+    /// The column in which the entry begins, from 1, in bytes.
+    pub column: u64,
+}
+
+/// An entry that is not an order, or what is wrong with the file behind its last entry.
+///
+/// `Display` is `LINE:COLUMN: CODE: sentence (pointer)`, to be put behind a file's name and a colon.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection {
+    /// Which entry of the file it is, from 0, counting good and bad ones of every type.
+    pub index: u64,
+    /// The line of the offending value, from 1.
+    pub line: u64,
+    /// The column of the offending value, from 1, in bytes.
+    pub column: u64,
+    /// The line in which the entry begins, from 1.
+    pub entry_line: u64,
+    /// The column in which the entry begins, from 1, in bytes.
+    pub entry_column: u64,
+    /// The rule that was broken.
+    pub violation: Violation,
+    /// The entry's bytes.
+    pub bytes: Vec<u8>,
+    /// Whether `bytes` is only the entry's beginning.
+    pub cut: bool,
+}
+
+impl Rejection {
+    pub(super) fn new(entry: &RawEntry<'_>, violation: Violation) -> Self {
+        let (line, column) = entry.place_of(violation.offset());
+        Self {
+            index: entry.index(),
+            line,
+            column,
+            entry_line: entry.line(),
+            entry_column: entry.column(),
+            violation,
+            bytes: entry.bytes().to_vec(),
+            cut: entry.is_cut(),
+        }
+    }
+
+    /// The entry's bytes on one line, for a file of rejected entries: line ends stand as spaces.
+    #[must_use]
+    pub fn to_line(&self) -> Vec<u8> {
+        self.bytes.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.violation)
+    }
+}
+
+/// Reads the orders of one type from a file, in constant memory.
+///
+/// ```
+/// use orderflow::order::{DeliveryOrder, Entry, Order, OrderReader, Source};
+/// let file = br#"{"order_id": "1", "product_id": "2", "quantity": 3, "type": "inventory", "timestamp": "5/30/2023"}
+/// {"order_id": "1", "product_id": "2", "quantity": 3, "type": "delivery", "timestamp": "5/30/2023"}
+/// {"order_id": "1", "product_id": "2", "quantity": 0, "type": "delivery", "timestamp": "5/30/2023"}"#;
+/// for entry in OrderReader::<DeliveryOrder, _>::new(&file[..]).with_source(Source::of_digest([7; 32])) {
+///     match entry? {
+///         Entry::Filtered { index } => assert_eq!(index, 0),
+///         Entry::Order(located) => {
+///             assert_eq!(located.order.identity().unwrap().to_string(), "of1:BwcHBwcHBwcHBwcHBwcHBw:1");
+///         }
+///         Entry::Rejected(rejection) => {
+///             assert_eq!(rejection.to_string(), "3:50: ORD-QTY-RANGE: 0 is not in 1 to 1,000,000 (/quantity)");
+///         }
+///     }
+/// }
+/// # Ok::<(), orderflow::Error>(())
+/// ```
+pub struct OrderReader<O, R> {
+    entries: EntryReader<R>,
+    source: Option<Source>,
+    orders: PhantomData<fn() -> O>,
+}
+
+impl<O: Order, R: Read> OrderReader<O, R> {
+    /// Reads from `input`, which needs no buffer of its own.
+    pub fn new(input: R) -> Self {
+        Self::of_entries(EntryReader::new(input))
+    }
+
+    /// Reads from entries with settings of their own.
+    pub fn of_entries(entries: EntryReader<R>) -> Self {
+        Self { entries, source: None, orders: PhantomData }
+    }
+
+    /// Gives each order its identity: the source and the entry's index.
+    #[must_use]
+    pub fn with_source(mut self, source: Source) -> Self {
+        self.source = Some(source);
+        self
+    }
+
+    /// The entries that are read.
+    #[must_use]
+    pub fn entries(&self) -> &EntryReader<R> {
+        &self.entries
+    }
+
+    /// Gives back the entries, and with them the input.
+    pub fn into_entries(self) -> EntryReader<R> {
+        self.entries
+    }
+}
+
+/// An item is an error (`ORD-INPUT`) where the input cannot be read. Behind `None` there may be more only where a file is
+/// followed ([`EntryReader::follow`]).
+impl<O: Order, R: Read> Iterator for OrderReader<O, R> {
+    type Item = Result<Entry<O>>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let source = self.source;
+        match self.entries.next_entry() {
+            Ok(entry) => Some(Ok(judge(&entry?, source))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+#[inline]
+fn judge<O: Order>(entry: &RawEntry<'_>, source: Option<Source>) -> Entry<O> {
+    let read = match entry.violation() {
+        Some(violation) => Err(violation.clone()),
+        None => O::decode(entry.bytes()).and_then(|order| identified(order, entry.index(), source)),
+    };
+    match read {
+        Ok(order) => Entry::Order(Located { order, index: entry.index(), line: entry.line(), column: entry.column() }),
+        Err(violation) if violation.code() == ViolationCode::TypeOther => Entry::Filtered { index: entry.index() },
+        Err(violation) => Entry::Rejected(Rejection::new(entry, violation)),
+    }
+}
+
+#[inline]
+fn identified<O: Order>(mut order: O, index: u64, source: Option<Source>) -> std::result::Result<O, Violation> {
+    if let Some(source) = source {
+        order.set_identity(Identity::numbered(source, index)?);
+    }
+    Ok(order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::order::{DeliveryOrder, InventoryOrder};
+
+    const ORDERS: &[u8] = include_bytes!("../../../fixtures/orders.json");
+    const MALFORMED: &[u8] = include_bytes!("../../../fixtures/orders_malformed.json");
+
+    fn counts<O: Order>(file: &[u8]) -> (usize, usize, usize) {
+        OrderReader::<O, _>::new(file).fold((0, 0, 0), |(orders, filtered, rejected), entry| match entry.unwrap() {
+            Entry::Order(_) => (orders + 1, filtered, rejected),
+            Entry::Filtered { .. } => (orders, filtered + 1, rejected),
+            Entry::Rejected(_) => (orders, filtered, rejected + 1),
+        })
+    }
+
+    #[test]
+    fn the_fixture_gives_13_inventory_and_21_delivery_orders() {
+        assert_eq!(counts::<InventoryOrder>(ORDERS), (13, 21, 0));
+        assert_eq!(counts::<DeliveryOrder>(ORDERS), (21, 13, 0));
+        assert_eq!(counts::<DeliveryOrder>(MALFORMED), (0, 8, 0));
+        assert_eq!(counts::<DeliveryOrder>(include_bytes!("../../../fixtures/deliveries.json")), (12, 0, 0));
+    }
+
+    #[test]
+    fn the_malformed_fixture_gives_8_rejections_at_the_exact_places() {
+        let rejections: Vec<_> = OrderReader::<InventoryOrder, _>::new(MALFORMED)
+            .map(|entry| match entry.unwrap() {
+                Entry::Rejected(rejection) => rejection,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let seen: Vec<_> = rejections.iter().map(|one| (one.line, one.column, one.violation.code().as_str())).collect();
+        let lines = MALFORMED.split(|byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap());
+        let value_at =
+            |line: &str| line.find("\"timestamp\": ").map(|at| at as u64 + "\"timestamp\": ".len() as u64 + 1);
+        let expected: Vec<_> =
+            (1..).zip(lines).filter_map(|(at, line)| Some((at, value_at(line)?, "ORD-DATE-INVALID"))).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(seen.len(), 8);
+        assert_eq!(
+            rejections[0].to_string(),
+            "2:97: ORD-DATE-INVALID: `116/2023` is not a date M/D/YYYY or ISO 8601, or no such day exists (/timestamp)"
+        );
+        assert_eq!((rejections[0].entry_line, rejections[0].entry_column), (2, 3));
+        assert!(rejections[7].bytes.starts_with(b"{\"order_id\": \"43\"") && rejections[7].bytes.ends_with(b"}"));
+    }
+
+    #[test]
+    fn identities_count_every_entry_good_or_bad_and_of_either_type() {
+        let source = Source::of_digest([7; 32]);
+        let all: Vec<_> =
+            OrderReader::<InventoryOrder, _>::new(ORDERS).with_source(source).map(Result::unwrap).collect();
+        for (place, entry) in all.iter().enumerate() {
+            let expected = Identity::numbered(source, place as u64).unwrap();
+            match entry {
+                Entry::Order(located) => assert_eq!(located.order.identity(), Some(&expected)),
+                Entry::Filtered { index } => assert_eq!(*index, place as u64),
+                Entry::Rejected(rejection) => panic!("{rejection}"),
+            }
+        }
+    }
+}
