@@ -123,6 +123,12 @@ impl RetryConfig {
     }
 }
 
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self::read(&ClientConfig::default())
+    }
+}
+
 fn reset(config: &ClientConfig) -> Result<Reset> {
     match config.choice(&properties::AUTO_OFFSET_RESET).as_str() {
         "earliest" => Ok(Reset::Earliest),

@@ -26,6 +26,28 @@ pub(crate) struct Origin {
 }
 
 impl<O: Order> Delivered<O> {
+    /// An order as if it had been read from a record.
+    #[cfg(feature = "testing")]
+    pub(crate) fn written(
+        order: O,
+        headers: &[(Vec<u8>, Option<Vec<u8>>)],
+        origin: Arc<Origin>,
+        offset: i64,
+        timestamp: i64,
+    ) -> Self {
+        let mut value = Vec::with_capacity(order.encoded_len());
+        order.encode(&mut value);
+        let headers = headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
+        let record = RecordBytes::copy(&mut bytes::BytesMut::new(), Some(order.key()), Some(&value), headers);
+        Self { order, record, origin, offset, timestamp, attempt: 1 }
+    }
+
+    /// The same order for its next try.
+    #[cfg(feature = "testing")]
+    pub(crate) fn again(self) -> Self {
+        Self { attempt: self.attempt.saturating_add(1), ..self }
+    }
+
     /// The order.
     #[must_use]
     pub fn value(&self) -> &O {

@@ -28,6 +28,7 @@ mod fetch_session;
 mod handler;
 mod ledger;
 mod record;
+mod retry;
 mod settled;
 
 use std::fmt;
@@ -37,10 +38,16 @@ use std::marker::PhantomData;
 use futures::future::BoxFuture;
 
 pub use self::builder::{ByHandler, ConsumerBuilder, InStore, Undecided};
+#[cfg(feature = "testing")]
+pub(crate) use self::config::RetryConfig;
 pub use self::control::{Control, Health, Lag};
+#[cfg(feature = "testing")]
+pub(crate) use self::delivered::Origin;
 pub use self::delivered::{Delivered, EventIdentity};
 pub use self::handler::{Concurrency, Failure, Handler, Outcome};
 pub use self::record::Header;
+#[cfg(feature = "testing")]
+pub(crate) use self::retry::Verdict;
 pub use self::settled::{Settled, Summary};
 use crate::Result;
 use crate::config::ClientConfig;
