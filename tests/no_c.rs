@@ -2,6 +2,7 @@
 //!
 //! `cargo tree` names every crate that cargo builds for the target, build and development dependencies included. The
 //! musl build under `CC=/bin/false` proves the same by doing it; this test says in seconds which crate is to blame.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::process::Command;

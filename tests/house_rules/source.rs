@@ -3,19 +3,19 @@
 use std::path::Path;
 
 /// One file of the project.
-pub struct Source {
+pub(crate) struct Source {
     /// From the project's root, with forward slashes.
-    pub path: String,
+    pub(crate) path: String,
     /// As written.
-    pub text: String,
+    pub(crate) text: String,
     /// Without comments and contents of strings; every line stays where it is.
-    pub code: String,
+    pub(crate) code: String,
     /// How many bytes of `code` ship: what follows is an inline test module.
     shipped: usize,
 }
 
 impl Source {
-    pub fn new(path: &str, text: &str) -> Self {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = blank(text);
         let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "benches");
         let inline = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
@@ -24,24 +24,24 @@ impl Source {
     }
 
     /// The code that ships.
-    pub fn shipped(&self) -> &str {
+    pub(crate) fn shipped(&self) -> &str {
         &self.code[..self.shipped]
     }
 
     /// The code of tests.
-    pub fn tests(&self) -> &str {
+    pub(crate) fn tests(&self) -> &str {
         &self.code[self.shipped..]
     }
 
     /// The module path below `src`, such as `consumer::group`; `None` for other folders and for the door, `lib.rs`.
-    pub fn module(&self) -> Option<String> {
+    pub(crate) fn module(&self) -> Option<String> {
         let inner = self.path.strip_prefix("src/")?.strip_suffix(".rs")?;
         let module = inner.strip_suffix("/mod").unwrap_or(inner);
         (module != "lib").then(|| module.replace('/', "::"))
     }
 
     /// Every path of the crate that shipped code names, from the root: `wire::message::FetchRequest`.
-    pub fn crate_paths(&self) -> Vec<String> {
+    pub(crate) fn crate_paths(&self) -> Vec<String> {
         let Some(module) = self.module() else { return Vec::new() };
         let mut paths = Vec::new();
         for (at, _) in self.shipped().match_indices("crate::") {
@@ -126,9 +126,9 @@ fn hidden_len(rest: &str) -> (usize, usize) {
         let hashes = rest[..opening].matches('#').count();
         return (until(opening, &format!("\"{}", "#".repeat(hashes))), 0);
     }
-    if rest.starts_with('"') {
+    if let Some(string) = rest.strip_prefix('"') {
         let mut escaped = false;
-        let end = rest[1..].find(|c| {
+        let end = string.find(|c| {
             let ends = c == '"' && !escaped;
             escaped = c == '\\' && !escaped;
             ends
@@ -142,7 +142,7 @@ fn hidden_len(rest: &str) -> (usize, usize) {
 }
 
 /// The project's Rust files, and its other texts.
-pub fn all(root: &Path) -> Vec<Source> {
+pub(crate) fn all(root: &Path) -> Vec<Source> {
     let mut sources = Vec::new();
     let mut paths: Vec<_> =
         ["src", "tests", "examples", "benches", "docs", ".ci"].map(|folder| root.join(folder)).into();

@@ -1,0 +1,127 @@
+//! Kafka's own console tools, as an operator runs them.
+
+use std::time::Duration;
+
+use crate::cluster::{self, Cluster};
+use crate::install;
+use crate::support::program::{Finished, Program};
+
+/// A tool of Kafka's distribution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tool {
+    Topics,
+    ConsumerGroups,
+    ConsoleProducer,
+    ConsoleConsumer,
+    GetOffsets,
+}
+
+/// A JVM starts in a second; a busy machine and a broker that elects leaders take longer.
+pub(crate) const TOOL: Duration = Duration::from_secs(90);
+
+/// A record as the console consumer prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Printed {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) key: String,
+    pub(crate) value: String,
+}
+
+impl Tool {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Topics => "org.apache.kafka.tools.TopicCommand",
+            Self::ConsumerGroups => "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+            Self::ConsoleProducer if before_4() => "kafka.tools.ConsoleProducer",
+            Self::ConsoleProducer => "org.apache.kafka.tools.ConsoleProducer",
+            Self::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
+            Self::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
+        }
+    }
+}
+
+fn before_4() -> bool {
+    install::kafka_version().starts_with("3.")
+}
+
+impl Cluster {
+    /// A console tool that talks to this cluster.
+    pub(crate) fn tool(&self, tool: Tool) -> Program {
+        cluster::java(&["-Xmx256m"], None).arg(tool.class()).arg("--bootstrap-server").arg(self.bootstrap())
+    }
+
+    /// Makes a topic, with as many copies as the cluster has by default.
+    pub(crate) fn create_topic(&self, topic: &str, partitions: u32) {
+        let create = self.tool(Tool::Topics).args(["--create", "--topic", topic]);
+        create.arg("--partitions").arg(partitions.to_string()).run(TOOL).ok();
+    }
+
+    /// Writes `key<TAB>value` lines with the Java producer.
+    pub(crate) fn console_produce(&self, topic: &str, lines: &[String], flags: &[&str]) -> Finished {
+        let property = if before_4() { "--property" } else { "--reader-property" };
+        let producer = self.tool(Tool::ConsoleProducer).args(["--topic", topic, property, "parse.key=true"]);
+        producer.args(flags).input(lines.join("\n") + "\n").run(TOOL).ok()
+    }
+
+    /// Reads `count` records from the beginning with the Java consumer.
+    ///
+    /// # Panics
+    /// If there are fewer within the deadline.
+    pub(crate) fn console_consume(&self, topic: &str, count: usize) -> Vec<Printed> {
+        let property = if before_4() { "--property" } else { "--formatter-property" };
+        let consumer = self.tool(Tool::ConsoleConsumer).args(["--topic", topic, "--from-beginning"]);
+        let shown = ["partition", "offset", "headers", "key"].map(|part| format!("print.{part}=true"));
+        let consumer = shown.iter().fold(consumer, |consumer, show| consumer.args([property, show]));
+        let read = consumer.arg("--max-messages").arg(count.to_string()).args(["--timeout-ms", "30000"]).run(TOOL).ok();
+        let printed: Vec<_> = read.stdout.lines().filter_map(Printed::parse).collect();
+        assert_eq!(printed.len(), count, "{read}");
+        printed
+    }
+
+    /// The end of each partition of a topic.
+    pub(crate) fn ends(&self, topic: &str) -> Vec<(i32, i64)> {
+        let said = self.tool(Tool::GetOffsets).args(["--topic", topic]).run(TOOL).ok();
+        let parse = |line: &str| {
+            let (rest, end) = line.rsplit_once(':')?;
+            let (_, partition) = rest.rsplit_once(':')?;
+            Some((partition.parse().ok()?, end.parse().ok()?))
+        };
+        let mut ends: Vec<_> = said.stdout.lines().filter_map(parse).collect();
+        ends.sort_unstable();
+        assert!(!ends.is_empty(), "{said}");
+        ends
+    }
+
+    /// What `kafka-consumer-groups --describe` says of a group: partition, committed offset, lag.
+    pub(crate) fn committed(&self, group: &str, topic: &str) -> Vec<(i32, i64, i64)> {
+        let said = self.tool(Tool::ConsumerGroups).args(["--describe", "--group", group]).run(TOOL).ok();
+        let parse = |line: &str| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            let of_topic = columns.first() == Some(&group) && columns.get(1) == Some(&topic);
+            let number = |index: usize| columns.get(index).and_then(|column| column.parse::<i64>().ok());
+            Some((i32::try_from(number(2)?).ok()?, number(3)?, number(5)?)).filter(|_| of_topic)
+        };
+        let mut committed: Vec<_> = said.stdout.lines().filter_map(parse).collect();
+        committed.sort_unstable();
+        committed
+    }
+}
+
+impl Printed {
+    /// `Partition:0<TAB>Offset:5<TAB>name:value,name:value<TAB>key<TAB>value`.
+    fn parse(line: &str) -> Option<Self> {
+        let mut columns = line.splitn(5, '\t');
+        let partition = columns.next()?.strip_prefix("Partition:")?.parse().ok()?;
+        let offset = columns.next()?.strip_prefix("Offset:")?.parse().ok()?;
+        let headers = columns.next()?.split(',').filter_map(|header| header.split_once(':'));
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some(Self { partition, offset, headers, key: columns.next()?.to_owned(), value: columns.next()?.to_owned() })
+    }
+
+    /// The value of the header `name`.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+}
