@@ -1,1 +1,201 @@
 //! Which broker to ask: metadata, leaders, coordinators, connections.
+//!
+//! One task keeps the metadata and publishes each new [`View`]; everybody else reads the latest one. Whoever finds it
+//! wrong says so ([`Cluster::mark_stale`]) and goes on when a newer one arrives.
+//!
+//! ```text
+//!  producer, consumer, admin --- topic(), mark_stale() ---> refresher --- Metadata ---> any broker
+//!            ^                                                  |
+//!            +------------------- View (latest) <---------------+
+//! ```
+
+pub mod admin;
+mod metadata;
+mod refresh;
+mod refusal;
+mod route;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::config::{ClientConfig, properties};
+use crate::error::{Error, ErrorCode, Result};
+use crate::place::{Place, TopicPartition};
+use crate::shutdown::Tasks;
+use crate::wire::connection::Connection;
+
+pub use metadata::{Leader, PartitionView, TopicState, TopicView, View};
+pub use refresh::Missing;
+use refresh::Refresher;
+pub use refusal::refusal;
+use route::Routes;
+pub use route::{Node, Purpose};
+
+/// A Kafka cluster as one client sees it. Clones share metadata and connections.
+#[derive(Clone)]
+pub struct Cluster(Arc<Shared>);
+
+struct Shared {
+    routes: Arc<Routes>,
+    refresher: Arc<Refresher>,
+    view: watch::Receiver<Arc<View>>,
+    config: ClientConfig,
+    tasks: Tasks,
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("view", &*self.view()).finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Connects to the first broker of `bootstrap.servers` that answers, and learns the others from it.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`] for an address list that is none; [`ErrorCode::Connect`] if no broker answers: each
+    /// address is tried once. [`ErrorCode::BrokerTooOld`] or [`ErrorCode::Protocol`] if what answers cannot be used.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes what was opened.
+    pub async fn connect(config: &ClientConfig) -> Result<Self> {
+        let routes = Arc::new(Routes::new(config)?);
+        let refresher = Arc::new(Refresher::new(routes.clone(), config));
+        let first = refresher.first_view().await?;
+        let (publish, view) = watch::channel(Arc::new(first));
+        let tasks = Tasks::new();
+        tasks.spawn(refresher.clone().run(publish, tasks.stop_signal()));
+        Ok(Self(Arc::new(Shared { routes, refresher, view, config: config.clone(), tasks })))
+    }
+
+    /// The settings that it was made with.
+    #[must_use]
+    pub fn config(&self) -> &ClientConfig {
+        &self.0.config
+    }
+
+    /// The latest metadata.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.0.view.borrow().clone()
+    }
+
+    /// Tells of each new view: `changed().await`, then [`Cluster::view`].
+    #[must_use]
+    pub fn views(&self) -> watch::Receiver<Arc<View>> {
+        self.0.view.clone()
+    }
+
+    /// What is known of a topic, asking for it if need be; it waits until every partition has a leader, or `within`.
+    ///
+    /// `missing` says what becomes of a topic that does not exist. [`Missing::Create`] is obeyed by brokers that have
+    /// `auto.create.topics.enable`.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopic`] if it does not exist, [`ErrorCode::Denied`] if it may not be seen,
+    /// [`ErrorCode::Timeout`] if its leaders are not known in time.
+    ///
+    /// # Cancel safety
+    /// Safe: it only reads.
+    pub async fn topic(&self, name: &str, missing: Missing, within: Duration) -> Result<Arc<TopicView>> {
+        let deadline = Instant::now() + within;
+        let mut views = self.views();
+        self.0.refresher.watch_topic(name, missing)?;
+        loop {
+            let state = views.borrow_and_update().topic(name).cloned();
+            match &state {
+                Some(TopicState::Known(topic)) if topic.has_all_leaders() => return Ok(topic.clone()),
+                Some(TopicState::Failed(error)) if !error.is_retriable() => {
+                    return Err(refusal(*error, "the broker was asked for the topic").at(Place::topic(name)));
+                }
+                _ => self.0.refresher.demand(),
+            }
+            match tokio::time::timeout_at(deadline, views.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(closed()),
+                Err(_) => return Err(self.late(name, state)),
+            }
+        }
+    }
+
+    fn late(&self, name: &str, state: Option<TopicState>) -> Error {
+        let error = match (state, self.trouble()) {
+            (_, Some(trouble)) => Error::new(ErrorCode::Timeout, "no broker answers").caused_by(trouble.to_string()),
+            (Some(TopicState::Failed(error)), None) => refusal(error, "the broker was asked for the topic"),
+            (Some(TopicState::Known(_)), None) => Error::new(ErrorCode::Timeout, "a partition has no leader"),
+            (None, None) => Error::new(ErrorCode::Timeout, "the topic is not known in time"),
+        };
+        error.at(Place::topic(name)).retriable()
+    }
+
+    /// The leader of a partition in the latest view.
+    #[must_use]
+    pub fn leader(&self, at: &TopicPartition) -> Option<Leader> {
+        self.0.view.borrow().leader(&at.topic, at.partition)
+    }
+
+    /// Says that the view of this topic is wrong or old: a newer one is asked for, at most every `retry.backoff.ms`.
+    pub fn mark_stale(&self, _at: &TopicPartition) {
+        self.0.refresher.demand();
+    }
+
+    /// Asks for a newer view of everything.
+    pub fn refresh(&self) {
+        self.0.refresher.demand();
+    }
+
+    /// Why the latest metadata could not be had, if so.
+    #[must_use]
+    pub fn trouble(&self) -> Option<Arc<Error>> {
+        self.0.refresher.trouble()
+    }
+
+    /// A connection to a node: the one that is open, or a new one. Failed dials are spaced by `reconnect.backoff.ms`.
+    ///
+    /// # Errors
+    /// As [`Connection::open`]; [`ErrorCode::Connect`] also for a node that the metadata does not name.
+    ///
+    /// # Cancel safety
+    /// Safe: a connection that was being made is closed.
+    pub async fn connection(&self, node: Node, purpose: Purpose) -> Result<Connection> {
+        let address = self.0.view.borrow().brokers().get(&node).cloned();
+        let Some(address) = address else {
+            self.0.refresher.demand();
+            return Err(Error::new(ErrorCode::Connect, format!("broker {node} is not known")).retriable());
+        };
+        let opened = self.0.routes.connection(node, &address, purpose).await;
+        if opened.is_err() {
+            self.0.refresher.demand();
+        }
+        opened
+    }
+
+    /// A connection to any broker, for requests that each can answer.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Connect`] if none can be reached.
+    ///
+    /// # Cancel safety
+    /// Safe, as [`Cluster::connection`].
+    pub async fn any_connection(&self) -> Result<Connection> {
+        let view = self.view();
+        self.0.routes.any(&view).await
+    }
+
+    /// Stops the metadata task and closes all connections.
+    ///
+    /// # Cancel safety
+    /// What was told to stop stays told.
+    pub async fn close(&self) {
+        self.0.tasks.finish(self.0.config.millis(&properties::REQUEST_TIMEOUT)).await;
+        self.0.routes.close();
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorCode::Closed, "the cluster handle is closed")
+}

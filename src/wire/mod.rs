@@ -2,6 +2,7 @@
 
 pub mod codec;
 pub mod compression;
+pub mod connection;
 pub mod kafka_error;
 pub mod message;
 pub mod record_batch;
