@@ -1,0 +1,40 @@
+//! Administrative requests: topics and offsets.
+
+mod offsets;
+mod topics;
+
+use std::future::Future;
+
+use tokio::time::Instant;
+
+use super::Cluster;
+use crate::backoff::Backoff;
+use crate::config::properties;
+use crate::error::Result;
+
+pub use offsets::{OffsetSpec, list_offsets};
+pub use topics::{Creation, NewTopic, TopicDescription, create_topics, describe_topic};
+
+/// Repeats `attempt` while its error says that another try may help, at most `default.api.timeout.ms`. The metadata is
+/// renewed in between, because a moved leader is the usual cause.
+async fn persist<T, A, F>(cluster: &Cluster, attempt: A) -> Result<T>
+where
+    A: Fn() -> F,
+    F: Future<Output = Result<T>>,
+{
+    let config = cluster.config();
+    let deadline = Instant::now() + config.millis(&properties::API_TIMEOUT);
+    let backoff =
+        Backoff::new(config.millis(&properties::RETRY_BACKOFF), config.millis(&properties::RETRY_BACKOFF_MAX));
+    let mut failures = 0;
+    loop {
+        let outcome = attempt().await;
+        let next = Instant::now() + backoff.delay(failures, fastrand::f64());
+        match outcome {
+            Err(error) if error.is_retriable() && next < deadline => cluster.refresh(),
+            outcome => return outcome,
+        }
+        tokio::time::sleep_until(next).await;
+        failures += 1;
+    }
+}
