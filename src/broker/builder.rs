@@ -1,9 +1,14 @@
 //! What a development broker is to be, before it starts.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::net::TcpListener;
+
+use super::state::{Node, Shared};
 use super::{DevBroker, server};
-use crate::shutdown::Tasks;
 use crate::{Error, ErrorCode, Result};
 
 /// Partitions of a topic that is created because a client named it.
@@ -17,10 +22,17 @@ const DEFAULT_MEMORY_LIMIT: u64 = 4 << 30;
 pub struct Builder {
     nodes: u16,
     listen: String,
-    partitions: i32,
-    auto_create: bool,
-    memory_limit: u64,
     topics: Vec<(String, i32)>,
+    settings: Settings,
+}
+
+/// What the running broker goes by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) partitions: i32,
+    pub(super) auto_create: bool,
+    pub(super) memory_limit: u64,
+    pub(super) first_join_wait: Duration,
 }
 
 impl Builder {
@@ -28,11 +40,19 @@ impl Builder {
         Self {
             nodes: 1,
             listen: "127.0.0.1:0".into(),
-            partitions: DEFAULT_PARTITIONS,
-            auto_create: true,
-            memory_limit: DEFAULT_MEMORY_LIMIT,
             topics: Vec::new(),
+            settings: Settings {
+                partitions: DEFAULT_PARTITIONS,
+                auto_create: true,
+                memory_limit: DEFAULT_MEMORY_LIMIT,
+                first_join_wait: Duration::ZERO,
+            },
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn settings(&self) -> Settings {
+        self.settings
     }
 
     /// How many nodes there are, each with a listener of its own (default 1).
@@ -52,21 +72,29 @@ impl Builder {
     /// How many partitions a topic has that is created because a client named it (default 6).
     #[must_use]
     pub fn partitions(mut self, partitions: i32) -> Self {
-        self.partitions = partitions;
+        self.settings.partitions = partitions;
         self
     }
 
     /// Whether a topic is created when a client first names it (default true, as Kafka's `auto.create.topics.enable`).
     #[must_use]
     pub fn auto_create(mut self, enabled: bool) -> Self {
-        self.auto_create = enabled;
+        self.settings.auto_create = enabled;
         self
     }
 
     /// How many bytes of records the broker holds before it refuses more (default 4 GiB).
     #[must_use]
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.memory_limit = bytes;
+        self.settings.memory_limit = bytes;
+        self
+    }
+
+    /// How long a group that was empty waits for more members before its first generation (default 0; Kafka's
+    /// `group.initial.rebalance.delay.ms` is 3 s).
+    #[must_use]
+    pub fn first_join_wait(mut self, wait: Duration) -> Self {
+        self.settings.first_join_wait = wait;
         self
     }
 
@@ -80,26 +108,26 @@ impl Builder {
     /// Starts the broker.
     ///
     /// # Errors
-    /// [`ErrorCode::ConfigValue`] for no nodes or no partitions, [`ErrorCode::Connect`] if an address cannot be listened on.
+    /// [`ErrorCode::ConfigValue`] for no nodes, no partitions or an illegal topic name, [`ErrorCode::Connect`] if an address cannot be
+    /// listened on.
     ///
     /// # Cancel safety
     /// Nothing is left behind if the returned future is dropped.
     pub async fn start(self) -> Result<DevBroker> {
-        self.check()?;
-        let tasks = Tasks::new();
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for _ in 0..self.nodes {
-            let at = addresses.first().map_or_else(|| self.listen.clone(), |first| format!("{}:0", first.ip()));
-            addresses.push(server::listen(&at, &tasks).await?);
-        }
-        Ok(DevBroker { addresses, tasks })
-    }
-
-    fn check(&self) -> Result<()> {
-        let few = self.topics.iter().find(|(_, partitions)| *partitions < 1);
-        if self.nodes == 0 || self.partitions < 1 || few.is_some() {
+        if self.nodes == 0 || self.settings.partitions < 1 {
             return Err(Error::new(ErrorCode::ConfigValue, "a broker has at least one node, a topic one partition"));
         }
-        Ok(())
+        let mut listeners: Vec<(TcpListener, SocketAddr)> = Vec::new();
+        for _ in 0..self.nodes {
+            let first = listeners.first().map(|(_, first)| first.ip());
+            let address = first.map_or_else(|| self.listen.clone(), |host| SocketAddr::new(host, 0).to_string());
+            listeners.push(server::bind(&address).await?);
+        }
+        let nodes = (1..).zip(&listeners).map(|(id, (_, address))| (id, Node { address: *address, is_up: true }));
+        let shared = Arc::new(Shared::new(self.settings, nodes.collect()));
+        for (name, partitions) in &self.topics {
+            shared.state().create(name, *partitions, BTreeMap::new())?;
+        }
+        Ok(DevBroker::new(shared, listeners.into_iter().map(|(listener, _)| listener)))
     }
 }

@@ -18,33 +18,74 @@
 //! # Ok::<(), orderflow::Error>(()) }).unwrap();
 //! ```
 
+mod answer;
+mod api_versions;
 mod builder;
+mod call;
+mod clock;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_groups;
+mod dispatch;
+mod faults;
+mod fetch;
+mod fetch_answer;
+mod fetch_session;
+mod find_coordinator;
+mod frame;
+mod groups;
+mod heartbeat;
+mod init_producer_id;
+mod join_group;
+mod leave_group;
+mod list_groups;
+mod list_offsets;
+mod log;
+mod metadata;
+mod node;
+mod offset_commit;
+mod offset_fetch;
+mod offset_for_leader_epoch;
+mod produce;
+#[cfg(test)]
+mod sample;
 mod server;
+mod state;
+mod sync_group;
+mod topic;
+mod topic_config;
+mod verbs;
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
 
 pub use self::builder::Builder;
-use crate::Result;
-use crate::shutdown::Tasks;
-
-/// How long [`DevBroker::shutdown`] waits for its tasks. They only have to notice the signal.
-const SHUTDOWN_WITHIN: Duration = Duration::from_secs(5);
+pub use self::faults::{Installed, Rule, Verdict};
+use self::node::Running;
+use self::state::Shared;
+pub use self::verbs::Spot;
+use crate::config::ClientConfig;
+use crate::{Error, ErrorCode, Result};
 
 /// A running development broker. Dropping it tells it to stop; [`DevBroker::shutdown`] also waits until it has.
 ///
 /// Its nodes are numbered from 1.
 #[derive(Debug)]
 pub struct DevBroker {
-    addresses: Vec<SocketAddr>,
-    tasks: Tasks,
+    shared: Arc<Shared>,
+    running: Running,
 }
 
 impl DevBroker {
     /// Starts one node on a free port of 127.0.0.1 that creates topics of 6 partitions when they are first named.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Connect`] if no port can be listened on.
+    /// [`ErrorCode::Connect`] if no port can be listened on.
     ///
     /// # Cancel safety
     /// Nothing is left behind if the returned future is dropped.
@@ -58,10 +99,93 @@ impl DevBroker {
         Builder::new()
     }
 
-    /// The addresses of all nodes, as `bootstrap.servers` wants them.
+    fn new(shared: Arc<Shared>, listeners: impl Iterator<Item = TcpListener>) -> Self {
+        let running = Running::default();
+        running.spawn(|stop| groups::clock::run(shared.clone(), stop));
+        for (node, listener) in (1..).zip(listeners) {
+            running.start(&shared, node, listener);
+        }
+        Self { shared, running }
+    }
+
+    /// The addresses of all nodes that are up, as `bootstrap.servers` wants them.
     #[must_use]
     pub fn bootstrap(&self) -> String {
-        self.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        let state = self.shared.state();
+        let addresses = state.live().map(|(_, node)| node.told().to_string());
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// The settings of a client of this broker; everything else has its default.
+    #[must_use]
+    pub fn config(&self) -> ClientConfig {
+        ClientConfig::new(self.bootstrap())
+    }
+
+    /// Puts a fault on requests until the returned guard is dropped. Of several rules the first that matches decides.
+    pub fn install(&self, rule: Rule) -> Installed {
+        self.shared.faults.install(rule)
+    }
+
+    /// Gives a partition to another leader, in a new leader epoch.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopic`] if there is no such partition, [`ErrorCode::ConfigValue`] if the node does not keep it or is down.
+    pub fn move_leader(&self, topic: &str, partition: i32, node: i32) -> Result<()> {
+        let mut state = self.shared.state();
+        let unknown = || Error::new(ErrorCode::UnknownTopic, format!("there is no partition {topic}/{partition}"));
+        let found = state.topics.get(topic).and_then(|topic| topic.partition(partition)).ok_or_else(unknown)?;
+        if !state.in_sync(found).contains(&node) {
+            let message = format!("node {node} is down, or does not keep {topic}/{partition}");
+            return Err(Error::new(ErrorCode::ConfigValue, message));
+        }
+        state.change(topic, partition, |partition| partition.lead(Some(node))).ok_or_else(unknown)
+    }
+
+    /// Stops a node: its connections are closed, and the partitions that it led go to others that keep them, or to nobody.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`] if there is no such node.
+    ///
+    /// # Cancel safety
+    /// The node stops even if the returned future is dropped.
+    pub async fn stop(&self, node: i32) -> Result<()> {
+        self.running.stop(&self.shared, node).await
+    }
+
+    /// Starts a node that was stopped, at the address that it had.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`] if there is no such node or it is up, [`ErrorCode::Connect`] if its port is taken.
+    ///
+    /// # Cancel safety
+    /// The node is either up or down if the returned future is dropped.
+    pub async fn resume(&self, node: i32) -> Result<()> {
+        self.running.resume(&self.shared, node, node::Port::Same).await
+    }
+
+    /// Stops a node and starts it again at the same address. What the broker keeps, it keeps.
+    ///
+    /// # Errors
+    /// As [`DevBroker::stop`] and [`DevBroker::resume`].
+    ///
+    /// # Cancel safety
+    /// The node may be down if the returned future is dropped.
+    pub async fn restart(&self, node: i32) -> Result<()> {
+        self.stop(node).await?;
+        self.resume(node).await
+    }
+
+    /// Stops a node and starts it again on another free port, as an orchestrator does that gives a pod a new address.
+    ///
+    /// # Errors
+    /// As [`DevBroker::restart`].
+    ///
+    /// # Cancel safety
+    /// The node may be down if the returned future is dropped.
+    pub async fn change_port(&self, node: i32) -> Result<()> {
+        self.stop(node).await?;
+        self.running.resume(&self.shared, node, node::Port::Another).await
     }
 
     /// Stops all nodes, closes their connections, and waits for that, at most five seconds.
@@ -69,6 +193,6 @@ impl DevBroker {
     /// # Cancel safety
     /// The nodes stop even if the returned future is dropped.
     pub async fn shutdown(self) {
-        self.tasks.finish(SHUTDOWN_WITHIN).await;
+        self.running.finish().await;
     }
 }

@@ -20,7 +20,6 @@ mod codec;
 mod date;
 mod delivery;
 mod file;
-pub mod generate;
 mod identity;
 mod inventory;
 mod json;

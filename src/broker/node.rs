@@ -1,0 +1,85 @@
+//! Starting and stopping nodes while the broker runs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::server;
+use super::state::{Node, Shared};
+use crate::shutdown::Tasks;
+use crate::{Error, ErrorCode, Result};
+
+/// How long stopping waits for a node's tasks. They only have to notice the signal.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where a node listens when it starts again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Port {
+    Same,
+    Another,
+}
+
+/// The tasks of the nodes that are up, and of the whole broker.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    nodes: Mutex<BTreeMap<i32, Tasks>>,
+    broker: Tasks,
+}
+
+impl Running {
+    /// Starts a task that runs as long as the broker.
+    pub(super) fn spawn<F>(&self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.broker.spawn(task(self.broker.stop_signal()));
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, Tasks>> {
+        self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn start(&self, shared: &Arc<Shared>, node: i32, listener: TcpListener) {
+        self.tasks().insert(node, server::start(shared.clone(), node, listener));
+    }
+
+    pub(super) async fn stop(&self, shared: &Arc<Shared>, node: i32) -> Result<()> {
+        let known = known(shared, node)?;
+        shared.state().set_node(node, Node { is_up: false, ..known });
+        let tasks = self.tasks().remove(&node);
+        if let Some(tasks) = tasks {
+            tasks.finish(STOP_WITHIN).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn resume(&self, shared: &Arc<Shared>, node: i32, port: Port) -> Result<()> {
+        let known = known(shared, node)?;
+        if known.is_up {
+            return Err(Error::new(ErrorCode::ConfigValue, format!("node {node} is up")));
+        }
+        let address = match port {
+            Port::Same => known.address,
+            Port::Another => SocketAddr::new(known.address.ip(), 0),
+        };
+        let (listener, address) = server::bind(&address.to_string()).await?;
+        shared.state().set_node(node, Node { address, is_up: true });
+        self.start(shared, node, listener);
+        Ok(())
+    }
+
+    pub(super) async fn finish(&self) {
+        let all = std::mem::take(&mut *self.tasks());
+        let all = all.values().chain([&self.broker]);
+        futures::future::join_all(all.map(|tasks| tasks.finish(STOP_WITHIN))).await;
+    }
+}
+
+fn known(shared: &Shared, node: i32) -> Result<Node> {
+    let unknown = || Error::new(ErrorCode::ConfigValue, format!("there is no node {node}"));
+    shared.state().nodes.get(&node).copied().ok_or_else(unknown)
+}
