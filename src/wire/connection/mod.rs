@@ -275,3 +275,6 @@ impl Inner {
         Error::new(ErrorCode::Protocol, sentence).remedy("check that this address is a Kafka broker without TLS")
     }
 }
+
+#[cfg(test)]
+mod tests;
