@@ -44,9 +44,7 @@ fn built(orders: &[Order], compression: Compression, buffer: Vec<u8>, compressor
         let parts = RecordParts { key: Some(order.key.as_bytes()), headers: &headers, value_len };
         builder.append(1_700_000_000_000, &parts, |out| out.extend_from_slice(order.value.as_bytes())).unwrap();
     }
-    let mut batch = builder.close(compressor);
-    batch.stamp(ProducerStamp { producer_id: 1, producer_epoch: 0, base_sequence: 0 });
-    batch
+    builder.close_stamped(compressor, ProducerStamp { producer_id: 1, producer_epoch: 0, base_sequence: 0 })
 }
 
 #[divan::bench(args = CODECS)]

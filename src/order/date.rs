@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use chrono::{NaiveDate, NaiveTime};
+use chrono::{Datelike, NaiveDate, NaiveTime};
 use compact_str::CompactString;
 
 use super::quote::quoted;
@@ -53,6 +53,18 @@ impl OrderTime {
     #[must_use]
     pub fn offset_minutes(&self) -> Option<i16> {
         self.offset
+    }
+
+    /// The timestamp `M/D/YYYY` of a day.
+    pub(super) fn of_day(date: NaiveDate) -> Self {
+        let mut text = CompactString::const_new("");
+        let mut digits = itoa::Buffer::new();
+        text.push_str(digits.format(date.month()));
+        text.push('/');
+        text.push_str(digits.format(date.day()));
+        text.push('/');
+        text.push_str(digits.format(date.year()));
+        Self { text, date, time: None, offset: None }
     }
 
     /// Reads the text; `None` where it is not a timestamp.

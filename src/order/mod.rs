@@ -20,6 +20,7 @@ mod codec;
 mod date;
 mod delivery;
 mod file;
+pub mod generate;
 mod identity;
 mod inventory;
 mod json;

@@ -13,14 +13,18 @@
 
 mod applied;
 mod batch;
+mod dead_letter;
 mod delivery;
 mod event_id;
+mod inventory;
 mod ledger;
+mod outbox;
 mod outcome;
 mod pack;
 mod position;
 mod query;
 mod ranges;
+mod redb;
 mod schedule;
 mod settled;
 mod standing;
@@ -32,12 +36,15 @@ pub use self::applied::Retention;
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
 pub use self::event_id::EventId;
+pub use self::inventory::INSUFFICIENT;
+pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
 pub use self::query::{
     Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow, OriginalRow,
     PositionRow, Query, Row, StockRow, Text,
 };
+pub use self::redb::{RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket};
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
 use crate::Result;

@@ -4,7 +4,7 @@
 //! its transaction settled it: the audit compares that account with what the other tables hold.
 
 use super::pack::{Unpack, put_bytes, put_i64, put_u64};
-use super::{Counts, Part, Position, Settled};
+use super::{Counts, Doubt, Part, Position, Settled};
 use crate::order::Order;
 use crate::{Error, ErrorCode, Result};
 
@@ -32,12 +32,16 @@ pub(crate) enum Meeting {
 }
 
 impl Standing {
-    /// Rules R2 and R5 in one.
-    pub(crate) fn meet(&self, expected: u64, token: u128) -> Meeting {
+    /// Rules R2 and R5 in one, for a write that leads to `next` and `settled`.
+    ///
+    /// A write with the right token that leads elsewhere is not the one that was committed: taking it for that one
+    /// would lose what else it settles.
+    pub(crate) fn meet(&self, expected: u64, token: u128, (next, settled): (i64, &Settled)) -> Meeting {
+        let leads_here = self.position.next == next && self.position.settled == *settled;
         match self.position.judge(expected, token) {
-            super::Doubt::Retry => Meeting::Fresh,
-            super::Doubt::Done => Meeting::Repeated,
-            super::Doubt::Lost => Meeting::Conflict,
+            Doubt::Retry => Meeting::Fresh,
+            Doubt::Done if leads_here => Meeting::Repeated,
+            Doubt::Done | Doubt::Lost => Meeting::Conflict,
         }
     }
 

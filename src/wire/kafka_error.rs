@@ -319,6 +319,29 @@ mod tests {
     }
 
     #[test]
+    fn names_agree_with_the_oracle_and_retries_differ_only_where_we_mean_it() {
+        let mut differ = Vec::new();
+        for error in KafkaError::ALL {
+            let oracle = kafka_protocol::ResponseError::try_from_code(error.code()).unwrap();
+            assert_eq!(error.name().replace('_', ""), oracle.to_string().to_uppercase());
+            if error.is_retriable() != oracle.is_retriable() {
+                differ.push(*error);
+            }
+        }
+        assert_eq!(
+            differ,
+            [
+                KafkaError::UnknownServerError,
+                KafkaError::BrokerNotAvailable,
+                KafkaError::ConcurrentTransactions,
+                KafkaError::GroupMaxSizeReached,
+                KafkaError::ElectionNotNeeded,
+                KafkaError::RebootstrapRequired,
+            ]
+        );
+    }
+
+    #[test]
     fn what_must_be_looked_up_is_retried_afterwards() {
         for error in KafkaError::ALL {
             assert!(error.is_retriable() || !(error.needs_metadata() || error.needs_coordinator()), "{error}");

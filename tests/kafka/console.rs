@@ -94,6 +94,20 @@ impl Cluster {
         ends
     }
 
+    /// How far a group's committed offsets are behind the end of a topic.
+    pub(crate) fn lag(&self, group: &str, topic: &str) -> i64 {
+        let committed = self.committed(group, topic);
+        assert!(!committed.is_empty(), "{group} has committed nothing of {topic}");
+        committed.iter().map(|(_, _, lag)| lag).sum()
+    }
+
+    /// How many members a group has.
+    pub(crate) fn members(&self, group: &str) -> usize {
+        let describe = self.tool(Tool::ConsumerGroups).args(["--describe", "--members", "--group", group]);
+        let said = describe.run(TOOL).ok();
+        said.stdout.lines().filter(|line| line.split_whitespace().next() == Some(group)).count()
+    }
+
     /// What `kafka-consumer-groups --describe` says of a group: partition, committed offset, lag.
     pub(crate) fn committed(&self, group: &str, topic: &str) -> Vec<(i32, i64, i64)> {
         let said = self.tool(Tool::ConsumerGroups).args(["--describe", "--group", group]).run(TOOL).ok();

@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use super::Shape;
+use super::{Decode, Shape};
 use crate::place::TopicId;
 
 /// The choices left; when they run out, every further value is the simplest.
@@ -77,8 +77,13 @@ impl Sample for Bytes {
     }
 }
 
-impl<T: Sample> Sample for Vec<T> {
+/// The bytes of memory that one byte of an array's elements may cost.
+const MOST_MEMORY_A_BYTE: usize = 40;
+
+impl<T: Sample + Decode> Sample for Vec<T> {
     fn sample(draw: &mut Draw<'_>, shape: Shape) -> Self {
+        let (memory, least) = (size_of::<T>(), T::least_size(shape));
+        assert!(memory <= MOST_MEMORY_A_BYTE * least, "{}: {memory} for {least}", std::any::type_name::<T>());
         let count = draw.byte() % 4;
         (0..count).map(|_| T::sample(draw, shape)).collect()
     }

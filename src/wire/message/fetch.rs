@@ -44,7 +44,7 @@ messages! {
         /// The cluster that the client means.
         0 => cluster_id: Option<String> = None, ignorable since 12;
         /// The follower that asks.
-        1 => replica_state: ReplicaState, since 15;
+        1 => replica_state: ReplicaState, ignorable since 15;
     }
 
     /// The follower that asks.

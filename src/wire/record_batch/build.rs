@@ -6,9 +6,11 @@
 use thiserror::Error;
 
 use super::closed::ClosedBatch;
-use super::header::{BATCH_OVERHEAD, BatchHeader, CONTROL, LENGTH_END, MAGIC, NO_PRODUCER, TRANSACTIONAL};
+use super::header::{
+    BATCH_OVERHEAD, BatchHeader, CONTROL, LENGTH_END, MAGIC, NO_PRODUCER, ProducerStamp, TRANSACTIONAL,
+};
 use super::record::Header;
-use super::varint;
+use super::varint::{self, Gathered};
 use crate::wire::compression::{Compression, Compressor};
 
 /// The parts of a record but for its value's bytes, which are written in place.
@@ -116,7 +118,7 @@ impl BatchBuilder {
         if self.end.saturating_add(sizes.whole) > MAX_BYTES || self.next_delta == i32::MAX {
             return Err(AppendError::TooLarge);
         }
-        self.buffer.reserve(sizes.whole);
+        self.buffer.reserve(sizes.whole + Gathered::BYTES);
         self.write_front(timestamp, parts, sizes.body);
         let value_at = self.buffer.len();
         write(&mut self.buffer);
@@ -156,7 +158,13 @@ impl BatchBuilder {
     ///
     /// Records that the codec does not make smaller are sent as they are.
     #[must_use]
-    pub fn close(mut self, compressor: &mut Compressor) -> ClosedBatch {
+    pub fn close(self, compressor: &mut Compressor) -> ClosedBatch {
+        self.close_stamped(compressor, NO_PRODUCER)
+    }
+
+    /// [`BatchBuilder::close`] with the producer's stamp, which saves summing the records a second time.
+    #[must_use]
+    pub fn close_stamped(mut self, compressor: &mut Compressor, stamp: ProducerStamp) -> ClosedBatch {
         self.buffer.truncate(self.end);
         let mut codec = Compression::None;
         if self.compression != Compression::None {
@@ -169,7 +177,7 @@ impl BatchBuilder {
             }
             compressor.keep_spare(out);
         }
-        let header = self.header(codec);
+        let header = BatchHeader { stamp, ..self.header(codec) };
         ClosedBatch::seal(header, self.buffer)
     }
 
@@ -202,22 +210,25 @@ impl BatchBuilder {
 
     #[inline]
     fn write_front(&mut self, timestamp: i64, parts: &RecordParts<'_>, body: usize) {
-        let delta = self.timestamp_delta(timestamp);
-        let out = &mut self.buffer;
-        varint::put(out, as_i64(body));
-        out.push(0);
-        varint::put(out, delta);
-        varint::put(out, self.next_delta.into());
-        put_nullable(out, parts.key);
-        varint::put(out, parts.value_len.map_or(-1, as_i64));
+        let mut front = Gathered::new();
+        front.varlong(as_i64(body));
+        front.byte(0);
+        front.varlong(self.timestamp_delta(timestamp));
+        front.varlong(self.next_delta.into());
+        front.varlong(length_field(parts.key.map(<[u8]>::len)));
+        front.append_to(&mut self.buffer);
+        self.buffer.extend_from_slice(parts.key.unwrap_or_default());
+        varint::put(&mut self.buffer, length_field(parts.value_len));
     }
 
     #[inline]
     fn write_headers(&mut self, headers: &[Header<'_>]) {
         varint::put(&mut self.buffer, as_i64(headers.len()));
         for header in headers {
-            put_nullable(&mut self.buffer, Some(header.key));
-            put_nullable(&mut self.buffer, header.value);
+            varint::put(&mut self.buffer, as_i64(header.key.len()));
+            self.buffer.extend_from_slice(header.key);
+            varint::put(&mut self.buffer, length_field(header.value.map(<[u8]>::len)));
+            self.buffer.extend_from_slice(header.value.unwrap_or_default());
         }
     }
 
@@ -239,14 +250,14 @@ impl BatchBuilder {
     }
 }
 
-fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
-    varint::put(out, bytes.map_or(-1, |bytes| as_i64(bytes.len())));
-    out.extend_from_slice(bytes.unwrap_or_default());
-}
-
 /// The size of bytes behind their length.
 fn sized(length: Option<usize>) -> usize {
-    varint::length(length.map_or(-1, as_i64)) + length.unwrap_or(0)
+    varint::length(length_field(length)) + length.unwrap_or(0)
+}
+
+/// How a length is written: -1 says that there are no bytes, not even none.
+fn length_field(length: Option<usize>) -> i64 {
+    length.map_or(-1, as_i64)
 }
 
 /// A length in memory always fits: an allocation holds at most `isize::MAX` bytes.

@@ -8,30 +8,27 @@ use super::header::{BATCH_OVERHEAD, BatchHeader, ProducerStamp};
 #[derive(Clone, Debug)]
 pub struct ClosedBatch {
     header: BatchHeader,
-    records_crc: u32,
     bytes: Bytes,
 }
 
 impl ClosedBatch {
     /// `buffer` holds 61 bytes for the header, then the records.
     pub(super) fn seal(header: BatchHeader, buffer: Vec<u8>) -> Self {
-        let records_crc = crc32c::crc32c(buffer.get(BATCH_OVERHEAD..).unwrap_or_default());
-        let mut batch = Self { header, records_crc, bytes: Bytes::from(buffer) };
+        let mut batch = Self { header, bytes: Bytes::from(buffer) };
         batch.stamp(header.stamp);
         batch
     }
 
     /// Rewrites the producer's id, epoch and first sequence, and the checksum.
     ///
-    /// The records are neither read nor moved, unless an earlier [`ClosedBatch::bytes`] is still alive: those bytes never
+    /// The records are summed, at 20 GB a second or so, but neither encoded nor moved, unless an earlier [`ClosedBatch::bytes`] is still alive: those bytes never
     /// change, so this batch then goes on with a copy.
     pub fn stamp(&mut self, stamp: ProducerStamp) {
         self.header.stamp = stamp;
         let mut bytes =
             std::mem::take(&mut self.bytes).try_into_mut().unwrap_or_else(|shared| BytesMut::from(&*shared));
-        let records_len = bytes.len().saturating_sub(BATCH_OVERHEAD);
-        if let Some(front) = bytes.first_chunk_mut::<BATCH_OVERHEAD>() {
-            *front = self.header.sealed(self.records_crc, records_len);
+        if let Some((front, records)) = bytes.split_first_chunk_mut::<BATCH_OVERHEAD>() {
+            *front = self.header.sealed(records);
         }
         self.bytes = bytes.freeze();
     }

@@ -95,13 +95,11 @@ impl BatchHeader {
         bytes
     }
 
-    /// The header's bytes with the checksum over itself and `records_len` bytes of records whose own checksum is known.
-    ///
-    /// Only 40 bytes are summed, so a new stamp costs nothing that grows with the batch.
-    pub(super) fn sealed(mut self, records_crc: u32, records_len: usize) -> [u8; BATCH_OVERHEAD] {
+    /// The header's bytes with the checksum over itself and the records behind it.
+    pub(super) fn sealed(mut self, records: &[u8]) -> [u8; BATCH_OVERHEAD] {
         let bytes = self.write();
         let own = crc32c::crc32c(bytes.get(CRC_END..).unwrap_or_default());
-        self.crc = crc32c::crc32c_combine(own, records_crc, records_len);
+        self.crc = crc32c::crc32c_append(own, records);
         self.write()
     }
 
@@ -126,6 +124,6 @@ pub fn set_log_append_time(batch: &mut [u8], timestamp: i64) -> bool {
     let Some((bytes, records)) = batch.split_first_chunk_mut::<BATCH_OVERHEAD>() else { return false };
     let header = BatchHeader::read(bytes);
     let header = BatchHeader { attributes: header.attributes | TIMESTAMP_TYPE, max_timestamp: timestamp, ..header };
-    *bytes = header.sealed(crc32c::crc32c(records), records.len());
+    *bytes = header.sealed(records);
     true
 }

@@ -16,6 +16,48 @@ pub(super) fn put(out: &mut Vec<u8>, value: i64) {
     out.push(rest as u8);
 }
 
+/// A few short fields that are gathered in registers and appended at once.
+///
+/// Appending a whole array and cutting it takes two fixed moves, where appending field by field checks the capacity each time.
+pub(super) struct Gathered {
+    bytes: [u8; Self::BYTES],
+    used: usize,
+}
+
+impl Gathered {
+    /// Room for the five fields in front of a key at their longest: 5 + 1 + 10 + 5 + 5 bytes.
+    pub(super) const BYTES: usize = 32;
+
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; Self::BYTES], used: 0 }
+    }
+
+    #[inline]
+    pub(super) fn byte(&mut self, byte: u8) {
+        if let Some(free) = self.bytes.get_mut(self.used) {
+            *free = byte;
+            self.used += 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn varlong(&mut self, value: i64) {
+        let mut rest = zigzag(value);
+        while rest >= 0x80 {
+            self.byte(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.byte(rest as u8);
+    }
+
+    #[inline]
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
+        let end = out.len() + self.used;
+        out.extend_from_slice(&self.bytes);
+        out.truncate(end);
+    }
+}
+
 fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
 }

@@ -1,5 +1,8 @@
 //! Every message in every version.
 
+mod debug_tree;
+mod oracle;
+
 use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -1,0 +1,112 @@
+//! Deliveries in redb: each is a line of the ledger, and each day knows how many it has.
+
+use redb::Table;
+
+use super::effect::{At, Decision, Effect, EffectTable, Written};
+use super::fault::fault;
+use crate::order::{DeliveryOrder, Order};
+use crate::store::ledger::{LedgerReader, LedgerWriter};
+use crate::store::pack::{Unpack, put_bytes, put_i64, put_optional, put_u64};
+use crate::store::schedule::Calendar;
+use crate::store::{DeliveryPolicy, HORIZON_DAYS};
+use crate::{Error, ErrorCode, Result};
+
+/// The code of an order for which no day has capacity left.
+const NO_DAY: &str = "DLV-NO-DAY";
+
+/// Deliveries to customers.
+#[derive(Debug)]
+pub(super) struct Deliveries {
+    policy: DeliveryPolicy,
+    calendar: Calendar,
+    value: Vec<u8>,
+}
+
+/// What a delivery adds to its line of the ledger.
+#[derive(Debug)]
+pub(super) struct DeliveryLine<'a> {
+    pub(super) product_id: &'a str,
+    pub(super) quantity: u32,
+    /// The day of delivery, counted from 1970-01-01.
+    pub(super) day: i32,
+}
+
+impl<'a> DeliveryLine<'a> {
+    pub(super) fn read(row: &mut Unpack<'a>) -> Result<Self> {
+        let line = Self { product_id: row.text()?, quantity: row.u32()?, day: row.i32()? };
+        // The whole order, where it says to whom the goods go: a relay reads it from here.
+        row.optional()?;
+        Ok(line)
+    }
+}
+
+impl Effect for Deliveries {
+    type Order = DeliveryOrder;
+    type Policy = DeliveryPolicy;
+    const TABLE: &'static str = "days";
+    const ANNOUNCED: bool = true;
+
+    fn new(policy: &DeliveryPolicy) -> Self {
+        Self { policy: *policy, calendar: Calendar::default(), value: Vec::new() }
+    }
+
+    fn recover(&mut self, _row: &mut LedgerReader<'_>, _table: &impl EffectTable) -> Result<()> {
+        Err(Error::new(ErrorCode::StoreCorrupt, "the ledger has deliveries that the calendar does not know of"))
+    }
+
+    fn skip(line: &mut Unpack<'_>) -> Result<()> {
+        DeliveryLine::read(line).map(drop)
+    }
+
+    fn begin_row(&mut self) {}
+
+    fn decide(
+        &mut self,
+        order: &DeliveryOrder,
+        at: At<'_>,
+        table: &impl EffectTable,
+        row: &mut LedgerWriter,
+    ) -> Result<Decision> {
+        let earliest = self.policy.earliest(order.timestamp().date(), at.written);
+        let day = self.calendar.book(&self.policy, earliest, |day| deliveries_on(table, day))?;
+        let Some(day) = day else {
+            let reason = format!("no day within {HORIZON_DAYS} days has capacity left");
+            return Ok(Decision::Refused { code: NO_DAY, reason });
+        };
+        let out = row.order(at.offset, at.timestamp, at.identity, order.order_id());
+        put_bytes(order.product_id().as_bytes(), out);
+        put_u64(u64::from(order.quantity()), out);
+        put_i64(i64::from(day), out);
+        let has_particulars = order.customer().is_some() || order.delivery_address().is_some();
+        if has_particulars {
+            self.value.clear();
+            order.encode(&mut self.value);
+        }
+        put_optional(has_particulars.then_some(self.value.as_slice()), out);
+        Ok(Decision::Applied)
+    }
+
+    fn write(&mut self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<Written> {
+        for (day, deliveries) in self.calendar.take_changed() {
+            table.insert(day_key(day).as_slice(), deliveries.to_le_bytes().as_slice()).map_err(fault)?;
+        }
+        Ok(Written::Folded)
+    }
+}
+
+/// How many deliveries the table has on a day.
+pub(super) fn deliveries_on(table: &impl EffectTable, day: i32) -> Result<u32> {
+    let row = table.get(day_key(day).as_slice()).map_err(fault)?;
+    row.map_or(Ok(0), |row| read_deliveries(row.value()))
+}
+
+/// The value of a day's row.
+pub(super) fn read_deliveries(bytes: &[u8]) -> Result<u32> {
+    let mut row = Unpack::new(bytes, "a day of deliveries");
+    Ok(u32::from_le_bytes(row.array()?))
+}
+
+/// The key of a day's row: ascending with the day.
+fn day_key(day: i32) -> [u8; 4] {
+    (day as u32 ^ 1 << 31).to_be_bytes()
+}

@@ -1,0 +1,140 @@
+//! The thread that writes a store.
+//!
+//! redb's calls block, so they run on one thread behind a bounded channel; a full channel makes the
+//! callers wait. The thread ends when it is told to or when the last handle is gone.
+//!
+//! ```text
+//!  RedbStore --Command--> [32] --> Engine: begin, settle, commit (synced) --> answer
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use redb::{Database, Durability};
+use tokio::sync::{mpsc, oneshot};
+
+use super::effect::{Effect, table_of};
+use super::fault::{closed, fault};
+use super::memory::Memory;
+use super::settings::RedbSettings;
+use super::shared::Shared;
+use super::tables::Tables;
+use super::transaction::Settling;
+use crate::store::{Applied, Batch, Position, Start, Topic};
+use crate::{Error, ErrorCode, Result};
+
+/// How many calls may wait for the thread; then callers wait.
+pub(super) const WAITING: usize = 32;
+
+/// A call, with where its answer goes.
+pub(super) enum Command<O> {
+    Positions(Topic, oneshot::Sender<Result<BTreeMap<i32, Position>>>),
+    Apply(Batch<O>, oneshot::Sender<Result<Applied>>),
+    Start(Topic, Start, oneshot::Sender<Result<Position>>),
+    Close(oneshot::Sender<Result<()>>),
+}
+
+/// What the thread owns.
+pub(super) struct Engine<E: Effect> {
+    shared: Arc<Shared>,
+    memory: Memory<E>,
+    settings: RedbSettings,
+    policy: E::Policy,
+    /// Why the store has stopped: after a failed write nobody knows what the file holds.
+    stopped: Option<String>,
+}
+
+impl<E: Effect> Engine<E> {
+    pub(super) fn new(shared: Arc<Shared>, settings: RedbSettings, policy: E::Policy) -> Result<Self> {
+        let memory = shared.with_writer(|database| Memory::load(database, &policy))?;
+        Ok(Self { shared, memory, settings, policy, stopped: None })
+    }
+
+    /// Serves calls until the store is closed. An answer that nobody waits for any more is dropped.
+    pub(super) fn run(mut self, mut calls: mpsc::Receiver<Command<E::Order>>) {
+        while let Some(call) = calls.blocking_recv() {
+            match call {
+                Command::Positions(topic, answer) => drop(answer.send(self.positions(&topic))),
+                Command::Apply(batch, answer) => drop(answer.send(self.write(|settling| settling.batch(batch)))),
+                Command::Start(topic, start, answer) => {
+                    drop(answer.send(self.write(|settling| settling.start(&topic, &start))));
+                }
+                Command::Close(answer) => {
+                    calls.close();
+                    drop(answer.send(self.shared.close()));
+                    return;
+                }
+            }
+        }
+        if let Err(error) = self.shared.close() {
+            tracing::warn!(%error, "the store was not closed cleanly; its content is safe");
+        }
+    }
+
+    fn positions(&self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
+        self.check()?;
+        self.shared.with_writer(|database| self.memory.positions(database, topic))
+    }
+
+    /// Runs `work` in one durable transaction: committed if it succeeds, otherwise as if it had not been asked for.
+    fn write<T>(&mut self, work: impl FnOnce(Settling<'_, '_, E>) -> Result<T>) -> Result<T> {
+        self.check()?;
+        let shared = Arc::clone(&self.shared);
+        let written = shared.with_writer(|database| self.transact(database, work));
+        if let Err(error) = &written {
+            self.recover(error);
+        }
+        written
+    }
+
+    fn transact<T>(&mut self, database: &Database, work: impl FnOnce(Settling<'_, '_, E>) -> Result<T>) -> Result<T> {
+        let mut transaction = database.begin_write().map_err(fault)?;
+        transaction.set_durability(Durability::Immediate).map_err(fault)?;
+        let result = {
+            let mut tables = Tables::open(&transaction, table_of::<E>())?;
+            let (memory, settings) = (&mut self.memory, &self.settings);
+            work(Settling { memory, tables: &mut tables, settings, now: now() })
+        };
+        match result {
+            Ok(done) => transaction.commit().map_err(fault).map(|()| done),
+            Err(error) => {
+                transaction.abort().map_err(fault)?;
+                Err(error)
+            }
+        }
+    }
+
+    /// After a transaction that was given up, memory is read again; after a fault of the file, the store stops.
+    fn recover(&mut self, error: &Error) {
+        let broken = matches!(error.code(), ErrorCode::StoreIo | ErrorCode::StoreCorrupt);
+        let reread = if broken {
+            Err(Error::new(error.code(), error.to_string()))
+        } else {
+            self.shared.with_writer(|database| Memory::load(database, &self.policy))
+        };
+        match reread {
+            Ok(memory) => self.memory = memory,
+            Err(error) => {
+                tracing::error!(%error, "the store has stopped");
+                self.stopped = Some(error.to_string());
+            }
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let Some(why) = &self.stopped else { return Ok(()) };
+        Err(Error::new(ErrorCode::StoreIo, format!("the store has stopped: {why}"))
+            .remedy("mend the disk and start the process again: it goes on from what was committed"))
+    }
+}
+
+/// The answer of a thread that is gone.
+pub(super) fn gone<T>(_: T) -> Error {
+    closed()
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}

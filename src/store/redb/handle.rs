@@ -1,0 +1,165 @@
+//! The handle of a redb store.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::{Builder, Database};
+use tokio::sync::{mpsc, oneshot};
+
+use super::deliveries::Deliveries;
+use super::effect::{Effect, table_of};
+use super::engine::{Command, Engine, WAITING, gone};
+use super::fault::fault;
+use super::format::prepare;
+use super::inventory::Inventory;
+use super::lock::holder;
+use super::settings::RedbSettings;
+use super::shared::{Open, Shared};
+use crate::order::{DeliveryOrder, InventoryOrder, Order};
+use crate::store::{Applied, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
+use crate::{Error, ErrorCode, Result};
+
+/// Stock in a redb file.
+pub type RedbInventory = RedbStore<InventoryOrder>;
+
+/// Deliveries in a redb file.
+pub type RedbDeliveries = RedbStore<DeliveryOrder>;
+
+/// A store in one file, held by one process.
+///
+/// ```
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("inventory.redb");
+/// use orderflow::store::{RedbInventory, Store};
+/// let store = RedbInventory::open(&path, "inventory")?;
+/// assert_eq!(store.identity().group, "inventory");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RedbStore<O: Order> {
+    calls: mpsc::Sender<Command<O>>,
+    shared: Arc<Shared>,
+}
+
+impl RedbInventory {
+    /// Opens the group's store of stock, or makes it.
+    ///
+    /// Waits for the disk; a file that was not closed cleanly is checked first.
+    ///
+    /// # Errors
+    /// [`ErrorCode::StoreLocked`] naming the process that holds the store; [`ErrorCode::StoreForeign`] for the store of
+    /// another group or order type; [`ErrorCode::StoreFormat`] for a newer format; [`ErrorCode::StoreIo`];
+    /// [`ErrorCode::StoreCorrupt`].
+    pub fn open(path: impl AsRef<Path>, group: &str) -> Result<Self> {
+        Self::open_with(path, group, RedbSettings::default())
+    }
+
+    /// Opens the store with settings of your own.
+    ///
+    /// # Errors
+    /// As [`RedbInventory::open`].
+    pub fn open_with(path: impl AsRef<Path>, group: &str, settings: RedbSettings) -> Result<Self> {
+        start::<Inventory>(open_file(path.as_ref(), &settings)?, path.as_ref(), group, settings, ())
+    }
+}
+
+impl RedbDeliveries {
+    /// Opens the group's store of deliveries, or makes it, with the default [`DeliveryPolicy`].
+    ///
+    /// Waits for the disk; a file that was not closed cleanly is checked first.
+    ///
+    /// # Errors
+    /// As [`RedbInventory::open`].
+    pub fn open(path: impl AsRef<Path>, group: &str) -> Result<Self> {
+        Self::open_with(path, group, RedbSettings::default(), DeliveryPolicy::default())
+    }
+
+    /// Opens the store with settings and a policy of your own. A changed policy counts for what is scheduled from now
+    /// on.
+    ///
+    /// # Errors
+    /// As [`RedbInventory::open`].
+    pub fn open_with(
+        path: impl AsRef<Path>,
+        group: &str,
+        settings: RedbSettings,
+        policy: DeliveryPolicy,
+    ) -> Result<Self> {
+        start::<Deliveries>(open_file(path.as_ref(), &settings)?, path.as_ref(), group, settings, policy)
+    }
+}
+
+impl<O: Order> RedbStore<O> {
+    /// The store's file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.shared.path()
+    }
+
+    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        self.calls.send(command(answer)).await.map_err(gone)?;
+        answered.await.map_err(gone)?
+    }
+}
+
+impl<O: Order> Store<O> for RedbStore<O> {
+    fn identity(&self) -> &StoreIdentity {
+        self.shared.identity()
+    }
+
+    async fn positions(&self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
+        let topic = topic.clone();
+        self.call(|answer| Command::Positions(topic, answer)).await
+    }
+
+    async fn apply(&self, batch: Batch<O>) -> Result<Applied> {
+        self.call(|answer| Command::Apply(batch, answer)).await
+    }
+
+    async fn set_position(&self, topic: &Topic, start: Start) -> Result<Position> {
+        let topic = topic.clone();
+        self.call(|answer| Command::Start(topic, start, answer)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        match self.call(Command::Close).await {
+            Err(error) if error.code() == ErrorCode::Closed => Ok(()),
+            closed => closed,
+        }
+    }
+}
+
+fn open_file(path: &Path, settings: &RedbSettings) -> Result<Database> {
+    let opened = builder(settings).create(path);
+    opened.map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => holder(path).caused_by(error),
+        error => fault(error),
+    })
+}
+
+pub(super) fn builder(settings: &RedbSettings) -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(settings.cache_bytes);
+    builder
+}
+
+/// Starts the thread of an open database.
+pub(super) fn start<E: Effect>(
+    database: Database,
+    path: &Path,
+    group: &str,
+    settings: RedbSettings,
+    policy: E::Policy,
+) -> Result<RedbStore<E::Order>> {
+    let identity = prepare(&database, group, E::Order::TYPE, table_of::<E>())?;
+    let shared = Arc::new(Shared::new(Open::Writer(database), path, identity));
+    let engine = Engine::<E>::new(Arc::clone(&shared), settings, policy)?;
+    let (calls, served) = mpsc::channel(WAITING);
+    std::thread::Builder::new()
+        .name("orderflow-store".into())
+        .spawn(move || engine.run(served))
+        .map_err(|error| Error::new(ErrorCode::Internal, "the store's thread cannot be started").caused_by(error))?;
+    Ok(RedbStore { calls, shared })
+}

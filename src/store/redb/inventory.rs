@@ -1,0 +1,148 @@
+//! Stock in redb: summed in memory, folded into its table from time to time.
+//!
+//! ```text
+//!  order -> product in memory -> line in the ledger     (every transaction)
+//!                 |
+//!                 +-> the table of stock                (every 200,000 orders, 4,096 transactions or 65,536 products)
+//! ```
+//! The ledger is durable and holds every movement, so the table may lag behind it: what it does not
+//! know of yet is read back from the ledger when the store is opened. A product that moves often is
+//! so written once in many transactions; one search and one write of the tree for each product and
+//! transaction would cost more than everything else together.
+
+use std::collections::HashMap;
+
+use redb::Table;
+
+use super::effect::{At, Decision, Effect, EffectTable, Written};
+use super::fault::fault;
+use crate::Result;
+use crate::order::InventoryOrder;
+use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, read_movement};
+use crate::store::ledger::{LedgerReader, LedgerWriter};
+use crate::store::pack::Unpack;
+
+/// After so many orders the table is brought up to date: reading them back takes some 20 ms.
+const FOLD_ORDERS: u64 = 200_000;
+/// After so many transactions, each of which has at least one row in the ledger.
+const FOLD_TRANSACTIONS: u64 = 4_096;
+/// How many products are in memory at most after a transaction, some 100 bytes each.
+const FOLD_PRODUCTS: usize = 65_536;
+
+/// Receipts and issues of products.
+#[derive(Debug, Default)]
+pub(super) struct Inventory {
+    products: HashMap<Box<str>, Product>,
+    /// Counts the ledger's rows, so that a product knows whether the row has told of it.
+    row: u64,
+    row_products: u32,
+    orders: u64,
+    transactions: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Product {
+    stock: Stock,
+    /// Whether the table does not know of this yet.
+    changed: bool,
+    /// The row that told of the product last, and at which index.
+    told: (u64, u32),
+}
+
+impl Inventory {
+    fn product(&mut self, name: &str, table: &impl EffectTable) -> Result<&mut Product> {
+        if !self.products.contains_key(name) {
+            let row = table.get(name.as_bytes()).map_err(fault)?;
+            let stock = row.map(|row| Stock::decode(row.value())).transpose()?.unwrap_or_default();
+            self.products.insert(name.into(), Product { stock, changed: false, told: (0, 0) });
+        }
+        let lost = || crate::Error::new(crate::ErrorCode::Internal, "a product was lost from memory");
+        self.products.get_mut(name).ok_or_else(lost)
+    }
+
+    fn is_due(&self) -> bool {
+        self.orders >= FOLD_ORDERS || self.transactions >= FOLD_TRANSACTIONS || self.products.len() >= FOLD_PRODUCTS
+    }
+}
+
+impl Effect for Inventory {
+    type Order = InventoryOrder;
+    type Policy = ();
+    const TABLE: &'static str = "stock";
+    const ANNOUNCED: bool = false;
+
+    fn new((): &()) -> Self {
+        Self::default()
+    }
+
+    fn recover(&mut self, row: &mut LedgerReader<'_>, table: &impl EffectTable) -> Result<()> {
+        let mut told = Vec::new();
+        while let Some(line) = row.line()? {
+            let (name, quantity) = read_movement(row.rest(), &mut told)?;
+            let product = self.product(name, table)?;
+            product.stock = product.stock.after(quantity, line.timestamp).unwrap_or(product.stock);
+            product.changed = true;
+            self.orders += 1;
+        }
+        self.transactions += 1;
+        Ok(())
+    }
+
+    fn skip(line: &mut Unpack<'_>) -> Result<()> {
+        if line.u64()? == 0 {
+            line.bytes()?;
+        }
+        line.i64().map(drop)
+    }
+
+    fn begin_row(&mut self) {
+        self.row += 1;
+        self.row_products = 0;
+    }
+
+    fn decide(
+        &mut self,
+        order: &InventoryOrder,
+        at: At<'_>,
+        table: &impl EffectTable,
+        row: &mut LedgerWriter,
+    ) -> Result<Decision> {
+        let (this_row, next_index) = (self.row, self.row_products);
+        let quantity = quantity_of(order);
+        let product = self.product(order.product_id(), table)?;
+        product.stock = match product.stock.after(quantity, at.timestamp) {
+            Ok(stock) => stock,
+            Err(shortage) => return Ok(Decision::Refused { code: INSUFFICIENT, reason: shortage.to_string() }),
+        };
+        product.changed = true;
+        let known = if product.told.0 == this_row {
+            Ok(product.told.1)
+        } else {
+            product.told = (this_row, next_index);
+            Err(order.product_id())
+        };
+        self.row_products += u32::from(known.is_err());
+        self.orders += 1;
+        put_movement(known, quantity, row.order(at.offset, at.timestamp, at.identity, order.order_id()));
+        Ok(Decision::Applied)
+    }
+
+    fn write(&mut self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<Written> {
+        self.transactions += 1;
+        if !self.is_due() {
+            return Ok(Written::Pending);
+        }
+        let mut changed: Vec<_> = self.products.iter_mut().filter(|(_, product)| product.changed).collect();
+        // In the tree's order each of its pages is changed once.
+        changed.sort_unstable_by_key(|(name, _)| &***name);
+        for (name, product) in changed {
+            table.insert(name.as_bytes(), product.stock.encode().as_slice()).map_err(fault)?;
+            product.changed = false;
+        }
+        if self.products.len() >= FOLD_PRODUCTS {
+            self.products.clear();
+        }
+        (self.orders, self.transactions) = (0, 0);
+        Ok(Written::Folded)
+    }
+}

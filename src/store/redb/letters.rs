@@ -1,0 +1,175 @@
+//! Dead letters and refusals in the tables.
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use redb::{ReadableDatabase, ReadableTable};
+
+use super::fault::fault;
+use super::tables::{DEAD_LETTERS, Tables, bytes_of};
+use super::totals::Totals;
+use crate::order::{IDENTITY_HEADER, Identity, Order};
+use crate::store::dead_letter::{Letter, Spot, encode_original};
+use crate::store::{DeadLetter, EventId, Original, OutboxRow};
+use crate::{Error, ErrorCode, Result};
+
+/// How many open letters are known by heart; beyond it each applied order is looked up.
+const KNOWN_MAX: usize = 100_000;
+
+/// Which letters are open, so that an applied order is looked up only if it may have one.
+#[derive(Debug, Default)]
+pub(super) struct OpenLetters {
+    hasher: RandomState,
+    /// `None`: too many to know.
+    known: Option<HashSet<u64>>,
+}
+
+impl OpenLetters {
+    /// Reads which letters are open.
+    pub(super) fn load(database: &redb::Database) -> Result<Self> {
+        let transaction = database.begin_read().map_err(fault)?;
+        let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()) };
+        for row in table.iter().map_err(fault)? {
+            let (_, value) = row.map_err(fault)?;
+            let letter = Letter::decode(value.value())?;
+            if letter.is_open() {
+                open.add(letter.identity.as_deref(), letter.first);
+            }
+        }
+        Ok(open)
+    }
+
+    /// Whether an order may have an open letter.
+    pub(super) fn may_have(&self, identity: Option<&Identity>, spot: Spot) -> bool {
+        let Some(known) = &self.known else { return true };
+        if known.is_empty() {
+            return false;
+        }
+        let header = identity.map(header_of);
+        known.contains(&self.hash(header.as_deref(), spot))
+    }
+
+    fn add(&mut self, identity: Option<&[u8]>, spot: Spot) {
+        let hash = self.hash(identity, spot);
+        let Some(known) = &mut self.known else { return };
+        known.insert(hash);
+        if known.len() > KNOWN_MAX {
+            self.known = None;
+        }
+    }
+
+    fn hash(&self, identity: Option<&[u8]>, spot: Spot) -> u64 {
+        match identity {
+            Some(header) => self.hasher.hash_one(header),
+            None => self.hasher.hash_one((spot.topic, spot.partition, spot.offset)),
+        }
+    }
+}
+
+/// Where letters are written in a transaction.
+pub(super) struct Desk<'a, 't> {
+    pub(super) tables: &'a mut Tables<'t>,
+    pub(super) totals: &'a mut Totals,
+    pub(super) open: &'a mut OpenLetters,
+    /// `dead_letters.max.bytes`.
+    pub(super) max_bytes: u64,
+}
+
+impl Desk<'_, '_> {
+    /// Records a failed copy with its record and an event that tells of it.
+    pub(super) fn file(&mut self, id: EventId, letter: Letter, original: &Original) -> Result<()> {
+        let mut bytes = Vec::new();
+        encode_original(original, &mut bytes);
+        let earlier = self.letter(id)?;
+        let had = earlier.as_ref().map_or(0, |letter| letter.bytes);
+        let letter = Letter { bytes: bytes.len() as u64, ..letter };
+        let letter = match earlier {
+            Some(earlier) => letter.after(earlier),
+            None => letter,
+        };
+        self.totals.letter_bytes = self.totals.letter_bytes.saturating_sub(had).saturating_add(letter.bytes);
+        if self.totals.letter_bytes > self.max_bytes {
+            return Err(full(self.max_bytes));
+        }
+        self.tables.originals.insert(id.as_bytes(), bytes.as_slice()).map_err(fault)?;
+        self.open.add(letter.identity.as_deref(), letter.first);
+        self.put(id, &letter)?;
+        self.announce(OutboxRow::DeadLetter { id, version: letter.version })
+    }
+
+    /// A copy was applied: closes the letter, if there is one, and lets its record go.
+    pub(super) fn resolve(&mut self, id: EventId) -> Result<()> {
+        let Some(letter) = self.letter(id)?.filter(Letter::is_open) else { return Ok(()) };
+        self.totals.letter_bytes = self.totals.letter_bytes.saturating_sub(letter.bytes);
+        self.tables.originals.remove(id.as_bytes()).map_err(fault)?;
+        self.put(id, &letter.resolved())
+    }
+
+    /// Appends an event to the outbox.
+    pub(super) fn announce(&mut self, event: OutboxRow) -> Result<()> {
+        self.totals.event = self.totals.event.saturating_add(1);
+        let mut row = Vec::new();
+        event.encode(&mut row);
+        self.tables.outbox.insert(self.totals.event, row.as_slice()).map_err(fault)?;
+        Ok(())
+    }
+
+    pub(super) fn letter(&self, id: EventId) -> Result<Option<Letter>> {
+        bytes_of(&self.tables.dead_letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()
+    }
+
+    fn put(&mut self, id: EventId, letter: &Letter) -> Result<()> {
+        let mut row = Vec::new();
+        letter.encode(&mut row);
+        self.tables.dead_letters.insert(id.as_bytes(), row.as_slice()).map_err(fault)?;
+        Ok(())
+    }
+}
+
+/// The record of an order that the effect refused, as a producer would write it.
+pub(super) fn rebuilt<O: Order>(order: &O, identity: Option<&Identity>) -> Original {
+    let mut value = Vec::with_capacity(order.encoded_len());
+    order.encode(&mut value);
+    let header = |identity| (IDENTITY_HEADER.as_bytes().into(), Some(header_of(identity).into()));
+    Original {
+        key: Some(bytes::Bytes::copy_from_slice(order.key())),
+        value: Some(value.into()),
+        headers: identity.map(header).into_iter().collect(),
+    }
+}
+
+/// A letter that failed now.
+pub(super) fn letter_of(
+    kind: crate::store::DeadLetterKind,
+    cause: &DeadLetter,
+    identity: Option<&Identity>,
+    (spot, timestamp): (Spot, i64),
+    now: i64,
+) -> Letter {
+    Letter {
+        kind,
+        state: crate::store::DeadLetterState::Open,
+        code: cause.code.clone().into_owned(),
+        reason: cause.reason.clone(),
+        identity: identity.map(header_of),
+        first: spot,
+        last: spot,
+        timestamp,
+        attempts: cause.attempts.max(1),
+        failed: (now, now),
+        version: 1,
+        bytes: 0,
+    }
+}
+
+fn header_of(identity: &Identity) -> Vec<u8> {
+    let mut header = Vec::with_capacity(identity.header_len());
+    identity.write_header(&mut header);
+    header
+}
+
+fn full(max_bytes: u64) -> Error {
+    Error::new(ErrorCode::StoreFull, format!("dead letters have used up their {max_bytes} bytes"))
+        .remedy("replay or discard some with `orders dlq`, or raise dead_letters.max.bytes")
+}

@@ -1,0 +1,33 @@
+//! The embedded store: one file, one process, no server.
+//!
+//! ```text
+//!  RedbStore --> thread: Engine --> Memory (chunks, products, positions) --> Tables --> file
+//!      |
+//!      +-- StoreReader <-- socket beside the file <-- `orders` in another process
+//! ```
+//! Every commit is synced to disk before it is answered. What a transaction would touch again and
+//! again, chunks of identities and stock, is kept in memory between transactions and can be read
+//! back from the file at any time.
+
+mod deliveries;
+mod effect;
+mod engine;
+mod fault;
+mod forget;
+mod format;
+mod handle;
+mod inventory;
+mod letters;
+mod lock;
+mod memory;
+mod recall;
+mod settings;
+mod shared;
+mod shelf;
+mod tables;
+mod topics;
+mod totals;
+mod transaction;
+
+pub use self::handle::{RedbDeliveries, RedbInventory, RedbStore};
+pub use self::settings::{RedbSettings, Socket};

@@ -1,0 +1,94 @@
+//! The tables of a store's file.
+
+use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::fault::fault;
+use crate::Result;
+
+/// Bytes by bytes.
+pub(super) type Blobs = TableDefinition<'static, &'static [u8], &'static [u8]>;
+/// A row by its event's name.
+pub(super) type ByEvent = TableDefinition<'static, &'static [u8; 16], &'static [u8]>;
+
+/// What the store is, and its totals, by name.
+pub(super) const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
+/// Topics by the store's number.
+pub(super) const TOPICS: TableDefinition<u32, &[u8]> = TableDefinition::new("topics");
+/// Standings by topic and partition.
+pub(super) const POSITIONS: TableDefinition<(u32, i32), &[u8]> = TableDefinition::new("positions");
+/// Every position set on purpose, by topic, partition and the version it gave, with the account it closed.
+pub(super) const STARTS: TableDefinition<(u32, i32, u64), &[u8]> = TableDefinition::new("starts");
+/// Packed rows by transaction and place in it.
+pub(super) const LEDGER: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("ledger");
+/// Sources of numbered identities by their characters.
+pub(super) const SOURCES: Blobs = TableDefinition::new("sources");
+/// Chunks of numbered identities by source and number.
+pub(super) const CHUNKS: TableDefinition<&[u8; CHUNK_KEY], &[u8]> = TableDefinition::new("chunks");
+/// Opaque identities.
+pub(super) const OPAQUE: TableDefinition<&[u8], ()> = TableDefinition::new("opaque");
+/// The opaque identities of one transaction, so that the oldest can be found.
+pub(super) const OPAQUE_AGE: TableDefinition<u64, &[u8]> = TableDefinition::new("opaque_age");
+/// Dead letters and refusals.
+pub(super) const DEAD_LETTERS: ByEvent = TableDefinition::new("dead_letters");
+/// The records that they came from.
+pub(super) const ORIGINALS: ByEvent = TableDefinition::new("originals");
+/// Events that wait for the relay, in their order.
+pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
+
+/// 22 characters of the source, filled up with zeros, and 4 bytes of the number.
+pub(super) const CHUNK_KEY: usize = 26;
+
+/// All tables, open in one transaction.
+pub(super) struct Tables<'t> {
+    pub(super) meta: Table<'t, &'static str, &'static [u8]>,
+    pub(super) topics: Table<'t, u32, &'static [u8]>,
+    pub(super) positions: Table<'t, (u32, i32), &'static [u8]>,
+    pub(super) starts: Table<'t, (u32, i32, u64), &'static [u8]>,
+    pub(super) ledger: Table<'t, (u64, u32), &'static [u8]>,
+    pub(super) sources: Table<'t, &'static [u8], &'static [u8]>,
+    pub(super) chunks: Table<'t, &'static [u8; CHUNK_KEY], &'static [u8]>,
+    pub(super) opaque: Table<'t, &'static [u8], ()>,
+    pub(super) opaque_age: Table<'t, u64, &'static [u8]>,
+    pub(super) dead_letters: Table<'t, &'static [u8; 16], &'static [u8]>,
+    pub(super) originals: Table<'t, &'static [u8; 16], &'static [u8]>,
+    pub(super) outbox: Table<'t, u64, &'static [u8]>,
+    /// What the order type's effect keeps.
+    pub(super) effect: Table<'t, &'static [u8], &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    /// Opens every table, making those that are missing; `effect` names the effect's.
+    pub(super) fn open(transaction: &'t WriteTransaction, effect: Blobs) -> Result<Self> {
+        Ok(Self {
+            meta: transaction.open_table(META).map_err(fault)?,
+            topics: transaction.open_table(TOPICS).map_err(fault)?,
+            positions: transaction.open_table(POSITIONS).map_err(fault)?,
+            starts: transaction.open_table(STARTS).map_err(fault)?,
+            ledger: transaction.open_table(LEDGER).map_err(fault)?,
+            sources: transaction.open_table(SOURCES).map_err(fault)?,
+            chunks: transaction.open_table(CHUNKS).map_err(fault)?,
+            opaque: transaction.open_table(OPAQUE).map_err(fault)?,
+            opaque_age: transaction.open_table(OPAQUE_AGE).map_err(fault)?,
+            dead_letters: transaction.open_table(DEAD_LETTERS).map_err(fault)?,
+            originals: transaction.open_table(ORIGINALS).map_err(fault)?,
+            outbox: transaction.open_table(OUTBOX).map_err(fault)?,
+            effect: transaction.open_table(effect).map_err(fault)?,
+        })
+    }
+}
+
+/// The row of this name in the table of totals and names.
+pub(super) fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Option<Vec<u8>>> {
+    let table = transaction.open_table(META).map_err(fault)?;
+    let row = table.get(name).map_err(fault)?;
+    Ok(row.map(|row| row.value().to_vec()))
+}
+
+/// The bytes of a row, if there is one.
+pub(super) fn bytes_of<'a, K: redb::Key + 'static>(
+    table: &impl ReadableTable<K, &'static [u8]>,
+    key: K::SelfType<'a>,
+) -> Result<Option<Vec<u8>>> {
+    let row = table.get(key).map_err(fault)?;
+    Ok(row.map(|row| row.value().to_vec()))
+}

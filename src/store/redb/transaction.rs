@@ -1,0 +1,278 @@
+//! One transaction: positions compared, orders settled, everything written.
+//!
+//! ```text
+//!  compare versions (R2, R5) -> settle each part -> write what changed
+//!     conflict: nothing          |  dedupe -> effect -> ledger line | refusal | dead letter
+//! ```
+//! redb has no partial undo, so a transaction that fails anywhere is given up as a whole, and what was
+//! in memory is read from the file again.
+
+use std::collections::BTreeSet;
+
+use super::effect::{At, Decision, Effect, Written};
+use super::fault::fault;
+use super::letters::{Desk, letter_of, rebuilt};
+use super::memory::Memory;
+use super::recall::recall;
+use super::settings::RedbSettings;
+use super::shelf::Shelving;
+use super::tables::Tables;
+use super::totals::TOTALS;
+use crate::order::Identity;
+use crate::place::{Place, TopicPartition};
+use crate::store::dead_letter::Spot;
+use crate::store::ledger::{Head, LedgerWriter};
+use crate::store::pack::{put_bytes, put_i64};
+use crate::store::standing::{Meeting, Standing};
+use crate::store::{
+    Applied, AppliedPart, BACKFILL, Batch, Counts, DeadLetter, DeadLetterKind, Entry, EventId, OutboxRow, Outcome,
+    Part, Position, Settled, Start, Topic, Work,
+};
+use crate::{Error, ErrorCode, Result};
+
+/// One transaction under way.
+pub(super) struct Settling<'a, 't, E> {
+    pub(super) memory: &'a mut Memory<E>,
+    pub(super) tables: &'a mut Tables<'t>,
+    pub(super) settings: &'a RedbSettings,
+    /// The wall clock, in milliseconds since 1970.
+    pub(super) now: i64,
+}
+
+/// A partition, with the store's number of its topic.
+#[derive(Clone, Copy)]
+pub(super) struct Here<'a> {
+    pub(super) topic: &'a Topic,
+    pub(super) number: u32,
+    pub(super) partition: i32,
+}
+
+impl Here<'_> {
+    pub(super) fn key(&self) -> (u32, i32) {
+        (self.number, self.partition)
+    }
+
+    pub(super) fn spot(&self, offset: i64) -> Spot {
+        Spot { topic: self.number, partition: self.partition, offset }
+    }
+
+    pub(super) fn event_id(&self, identity: Option<&Identity>, offset: i64) -> EventId {
+        EventId::of(identity, self.topic, self.partition, offset)
+    }
+
+    fn conflict(&self, stands: u64, expected: u64) -> Error {
+        let message = format!("somebody else wrote the position: it has version {stands} and {expected} was expected");
+        Error::new(ErrorCode::StoreConflict, message)
+            .at(Place::partition(&TopicPartition::new(self.topic.name.clone(), self.partition)))
+            .remedy("read the position again, and go on from it if the partition is still yours")
+    }
+}
+
+impl<'t, E: Effect> Settling<'_, 't, E> {
+    /// Settles a batch: rules R1, R2 and R5.
+    pub(super) fn batch(mut self, batch: Batch<E::Order>) -> Result<Applied> {
+        let number = self.memory.topics.number(&batch.topic, &mut self.tables.topics)?;
+        let meetings = self.compare(number, &batch)?;
+        self.memory.totals.transaction += 1;
+        let mut parts = Vec::with_capacity(batch.parts.len());
+        for ((part, meeting), at) in batch.parts.into_iter().zip(meetings).zip(0_u32..) {
+            let here = Here { topic: &batch.topic, number, partition: part.partition };
+            parts.push(match meeting {
+                Meeting::Repeated => recall(self.memory, self.tables, here, &part)?,
+                Meeting::Fresh | Meeting::Conflict => self.part(here, at, part)?,
+            });
+        }
+        self.finish()?;
+        Ok(Applied { parts })
+    }
+
+    /// Sets a position on purpose, closes the account of the way to it and begins another.
+    pub(super) fn start(self, topic: &Topic, start: &Start) -> Result<Position> {
+        let number = self.memory.topics.number(topic, &mut self.tables.topics)?;
+        let here = Here { topic, number, partition: start.partition };
+        let before = self.memory.standing(self.tables, here.key())?.clone();
+        match before.meet(start.expected, start.token, (start.next, &Settled::new())) {
+            Meeting::Repeated => return Ok(before.position),
+            Meeting::Conflict => return Err(here.conflict(before.position.version, start.expected)),
+            Meeting::Fresh => {}
+        }
+        let after = before.starting(start.next, start.leader_epoch, start.token);
+        let position = after.position.clone();
+        let mut row = Vec::new();
+        put_i64(self.now, &mut row);
+        put_bytes(start.reason.as_bytes(), &mut row);
+        before.encode(&mut row);
+        self.tables.starts.insert((number, start.partition, position.version), row.as_slice()).map_err(fault)?;
+        self.memory.stand(self.tables, here.key(), after)?;
+        Ok(position)
+    }
+
+    fn compare(&mut self, number: u32, batch: &Batch<E::Order>) -> Result<Vec<Meeting>> {
+        let mut partitions = BTreeSet::new();
+        let mut meetings = Vec::with_capacity(batch.parts.len());
+        for part in &batch.parts {
+            let here = Here { topic: &batch.topic, number, partition: part.partition };
+            if !partitions.insert(part.partition) {
+                let message = format!("partition {} is in the batch twice", part.partition);
+                return Err(Error::new(ErrorCode::Internal, message));
+            }
+            let standing = self.memory.standing(self.tables, here.key())?;
+            let meeting = standing.meet(part.expected, part.token, (part.next, &part.settled));
+            if meeting == Meeting::Conflict {
+                return Err(here.conflict(standing.position.version, part.expected));
+            }
+            meetings.push(meeting);
+        }
+        Ok(meetings)
+    }
+
+    fn part(&mut self, here: Here<'_>, at: u32, part: Part<E::Order>) -> Result<AppliedPart> {
+        let standing = self.memory.standing(self.tables, here.key())?;
+        let settled = standing.settles(&part)?;
+        let (first, mut counts) = (standing.first_with(&part), standing.counts);
+        let version = standing.position.version.saturating_add(1);
+        let Part { partition, token, next, settled: ahead, leader_epoch, entries, .. } = part;
+        let position = Position { next, settled: ahead, leader_epoch, version, token };
+
+        let head = Head { topic: here.number, partition, version };
+        let mut row = LedgerWriter::new(head, self.memory.buffer());
+        self.memory.effect.begin_row();
+        let mut outcomes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let outcome = self.entry(here, entry, &mut row)?;
+            count(&outcome, &mut counts);
+            outcomes.push(outcome);
+        }
+        counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
+        let written = (self.memory.totals.transaction, at);
+        self.keep(row, written)?;
+        self.memory.stand(self.tables, here.key(), Standing { position: position.clone(), first, counts, written })?;
+        Ok(AppliedPart { partition, position, outcomes })
+    }
+
+    fn keep(&mut self, row: LedgerWriter, (transaction, part): (u64, u32)) -> Result<()> {
+        if row.orders() > 0 {
+            self.tables.ledger.insert((transaction, part), row.bytes()).map_err(fault)?;
+            if E::ANNOUNCED {
+                self.desk().announce(OutboxRow::Scheduled { transaction, part })?;
+            }
+        }
+        self.memory.give_back(row.into_buffer());
+        Ok(())
+    }
+
+    fn entry(&mut self, here: Here<'_>, entry: Entry<E::Order>, row: &mut LedgerWriter) -> Result<Outcome> {
+        let Entry { offset, timestamp, identity, work } = entry;
+        let (identity, place) = (identity.as_ref(), (offset, timestamp));
+        match work {
+            Work::Apply(order) => self.apply(here, place, identity, &order, row),
+            Work::Refuse(cause) => {
+                if !self.is_new(identity, timestamp)? {
+                    return Ok(Outcome::Duplicate);
+                }
+                self.file(here, place, identity, DeadLetterKind::Refused, cause)
+            }
+            Work::DeadLetter(cause) => {
+                if let Some(identity) = identity
+                    && self.memory.applied.has(identity, self.tables)?
+                {
+                    return Ok(Outcome::Duplicate);
+                }
+                self.file(here, place, identity, DeadLetterKind::DeadLetter, cause)
+            }
+        }
+    }
+
+    #[inline]
+    fn apply(
+        &mut self,
+        here: Here<'_>,
+        (offset, timestamp): (i64, i64),
+        identity: Option<&Identity>,
+        order: &E::Order,
+        row: &mut LedgerWriter,
+    ) -> Result<Outcome> {
+        if !self.is_new(identity, timestamp)? {
+            return Ok(Outcome::Duplicate);
+        }
+        let sane = self.memory.totals.log.sane(timestamp, self.now);
+        let written = (here.partition != BACKFILL).then_some(sane);
+        let at = At { identity, offset, timestamp, written };
+        match self.memory.effect.decide(order, at, &self.tables.effect, row)? {
+            Decision::Applied => {
+                if self.memory.open.may_have(identity, here.spot(offset)) {
+                    self.desk().resolve(here.event_id(identity, offset))?;
+                }
+                Ok(Outcome::Applied)
+            }
+            Decision::Refused { code, reason } => {
+                let original = rebuilt(order, identity);
+                let cause = DeadLetter { code: code.into(), reason, attempts: 1, original };
+                self.file(here, (offset, timestamp), identity, DeadLetterKind::Refused, cause)
+            }
+        }
+    }
+
+    /// Whether the order was not settled before; it is now.
+    fn is_new(&mut self, identity: Option<&Identity>, timestamp: i64) -> Result<bool> {
+        let totals = &mut self.memory.totals;
+        let sane = totals.log.sane(timestamp, self.now);
+        if let Some(identity) = identity {
+            if !self.memory.applied.settle(identity, sane, self.tables)? {
+                return Ok(false);
+            }
+            totals.identities += 1;
+        }
+        totals.log.advance(sane);
+        Ok(true)
+    }
+
+    fn file(
+        &mut self,
+        here: Here<'_>,
+        (offset, timestamp): (i64, i64),
+        identity: Option<&Identity>,
+        kind: DeadLetterKind,
+        cause: DeadLetter,
+    ) -> Result<Outcome> {
+        let letter = letter_of(kind, &cause, identity, (here.spot(offset), timestamp), self.now);
+        let DeadLetter { code, reason, original, .. } = cause;
+        self.desk().file(here.event_id(identity, offset), letter, &original)?;
+        Ok(match kind {
+            DeadLetterKind::Refused => Outcome::Refused { code, reason },
+            DeadLetterKind::DeadLetter => Outcome::DeadLetter { code, reason },
+        })
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        let Memory { applied, totals, effect, forgetting, .. } = &mut *self.memory;
+        applied.write(&mut Shelving { tables: self.tables, totals })?;
+        if effect.write(&mut self.tables.effect)? == Written::Folded {
+            totals.folded = totals.transaction;
+        }
+        if forgetting.step(self.tables, totals, &self.settings.retention)? > 0 {
+            applied.forget();
+        }
+        self.tables.meta.insert(TOTALS, totals.encode().as_slice()).map_err(fault)?;
+        Ok(())
+    }
+
+    fn desk(&mut self) -> Desk<'_, 't> {
+        Desk {
+            tables: self.tables,
+            totals: &mut self.memory.totals,
+            open: &mut self.memory.open,
+            max_bytes: self.settings.dead_letters_max_bytes,
+        }
+    }
+}
+
+fn count(outcome: &Outcome, counts: &mut Counts) {
+    let counter = match outcome {
+        Outcome::Applied => &mut counts.applied,
+        Outcome::Duplicate => &mut counts.duplicates,
+        Outcome::Refused { .. } => &mut counts.refused,
+        Outcome::DeadLetter { .. } => &mut counts.dead_letters,
+    };
+    *counter = counter.saturating_add(1);
+}

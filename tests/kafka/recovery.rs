@@ -1,0 +1,188 @@
+//! Stopping and dying, of our programs and of brokers: nothing is lost, nothing happens twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::shop::{self, File, WORK};
+use crate::support::ndjson;
+use crate::support::program::Signal;
+use crate::{Case, Shared, case};
+
+pub(crate) const CASES: &[Case] = &[
+    case!(Java, the_group_tool_shows_what_we_have_committed_in_either_protocol),
+    case!(Java, a_consumer_that_is_started_again_resumes),
+    case!(Java, sigterm_ends_a_consumer_cleanly_with_its_positions_committed),
+    case!(Java, sigterm_ends_a_producer_cleanly_with_each_order_acknowledged),
+    case!(Java, a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact),
+    case!(Java, a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing),
+    case!(Java, a_consumer_goes_on_by_itself_after_its_broker_was_killed),
+];
+
+/// Longer than a static member's or a killed one's session: the shared node's is six seconds.
+const TAKE_OVER: Duration = Duration::from_secs(60);
+
+fn store(folder: &tempfile::TempDir) -> std::path::PathBuf {
+    folder.path().join("inventory.redb")
+}
+
+fn applied(lines: &[String]) -> usize {
+    lines.iter().filter(|line| line.starts_with("{\"applied\"")).count()
+}
+
+fn the_group_tool_shows_what_we_have_committed_in_either_protocol(shared: &Shared) {
+    let cluster = shared.cluster();
+    for protocol in ["classic", "consumer"] {
+        let (topic, file, folder) =
+            (format!("lag-{protocol}"), File::of(600, 50), tempfile::tempdir().expect("a folder"));
+        let group_protocol = format!("group.protocol={protocol}");
+        cluster.create_topic(&topic, 3);
+        cluster.send(&topic, &file, &[]);
+        cluster.consume(&topic, &store(&folder), &["-X", &group_protocol]);
+        let committed = cluster.committed(&topic, &topic);
+        let positions: Vec<_> = committed.iter().map(|(partition, position, _)| (*partition, *position)).collect();
+        assert_eq!(positions, cluster.ends(&topic), "{protocol}");
+        // What comes later is lag until we are there again.
+        cluster.send(&topic, &file, &[]);
+        assert_eq!(cluster.lag(&topic, &topic), 600, "{protocol}");
+        cluster.consume(&topic, &store(&folder), &["-X", &group_protocol]);
+        assert_eq!(cluster.lag(&topic, &topic), 0, "{protocol}");
+    }
+}
+
+fn a_consumer_that_is_started_again_resumes(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "resume", File::of(900, 50));
+    let folder = tempfile::tempdir().expect("a folder");
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &file, &[]);
+    let places = |lines: &[Value]| -> BTreeSet<(i64, i64)> {
+        let place = |line: &Value| Some((line["partition"].as_i64()?, line["offset"].as_i64()?));
+        lines
+            .iter()
+            .filter(|line| line.get("applied").is_some_and(Value::is_object))
+            .map(|l| place(l).expect("a place"))
+            .collect()
+    };
+    let first = cluster.consumer(topic, &store(&folder)).args(["-c", "250"]).run(WORK).ok();
+    let first = places(&ndjson::parse(first.stdout.lines()));
+    let rest = cluster.consume(topic, &store(&folder), &[]);
+    assert_eq!((first.len(), ndjson::summary(&rest, "applied"), ndjson::summary(&rest, "duplicates")), (250, 650, 0));
+    assert!(first.is_disjoint(&places(&rest)), "an order was applied twice");
+    assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
+}
+
+fn sigterm_ends_a_consumer_cleanly_with_its_positions_committed(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "sigterm-consumer", File::of(500, 50));
+    let folder = tempfile::tempdir().expect("a folder");
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &file, &[]);
+    let consumer = cluster.consumer(topic, &store(&folder)).start();
+    consumer.await_stdout("the first order is applied", TAKE_OVER, |line| line.starts_with("{\"applied\""));
+    consumer.signal(Signal::Terminate);
+    let ended = consumer.finish(Duration::from_secs(30)).ok();
+    let lines = ndjson::parse(ended.stdout.lines());
+    let committed: i64 = cluster.committed(topic, topic).iter().map(|(_, position, _)| position).sum();
+    assert_eq!(u64::try_from(committed), Ok(ndjson::summary(&lines, "applied")), "{ended}");
+    assert_eq!(cluster.members(topic), 0, "the group was not left");
+}
+
+fn sigterm_ends_a_producer_cleanly_with_each_order_acknowledged(shared: &Shared) {
+    let (cluster, topic) = (shared.cluster(), "sigterm-producer");
+    cluster.create_topic(topic, 3);
+    let address = cluster.bootstrap();
+    let producer = crate::support::example::example("inventory_producer").args(["-b", &address, "--topic", topic]);
+    let producer = producer.args(["--json", "--generate", "--seed", "7", "--rate", "500"]).start();
+    producer.await_stdout("the first receipt comes", TAKE_OVER, |line| line.contains("\"offset\""));
+    producer.signal(Signal::Terminate);
+    let ended = producer.finish(Duration::from_secs(30)).ok();
+    let lines = ndjson::parse(ended.stdout.lines());
+    let written: i64 = cluster.ends(topic).iter().map(|(_, end)| end).sum();
+    assert_eq!(u64::try_from(written), Ok(ndjson::summary(&lines, "sent")), "{ended}");
+    assert_eq!(lines.len() - 1, usize::try_from(written).expect("a count"), "a receipt an order");
+}
+
+fn a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "killed", File::of(20_000, 500));
+    let folder = tempfile::tempdir().expect("a folder");
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &file, &[]);
+    for wanted in [1, 200, 2000] {
+        kill_after(cluster, topic, &store(&folder), wanted);
+    }
+    let last = cluster.consume(topic, &store(&folder), &[]);
+    assert!(ndjson::summary(&last, "applied") < 20_000, "no kill came amid the work");
+    assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
+    assert_eq!(cluster.lag(topic, topic), 0);
+}
+
+/// Starts a consumer, and kills it once it has applied `wanted` orders.
+fn kill_after(cluster: &Cluster, topic: &str, store: &Path, wanted: usize) {
+    let consumer = cluster.consumer(topic, store).start();
+    let enough = || (applied(&consumer.stdout()) >= wanted).then_some(());
+    crate::support::wait::until("enough orders are applied", TAKE_OVER, enough);
+    consumer.signal(Signal::Kill);
+    assert_eq!(consumer.finish(WORK).code(), None, "the consumer was not killed");
+}
+
+fn a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing(_: &Shared) {
+    let (mut cluster, topic, file) = (Cluster::start(3, &[]), "leader", File::of(20_000, 200));
+    cluster.create_topic(topic, 6);
+    let producer = cluster.producer(topic, topic).args(["--rate", "2000"]).input(file.ndjson.as_str()).start();
+    let receipts = |wanted: usize| move |lines: Vec<String>| (lines.len() >= wanted).then_some(());
+    let after =
+        |wanted| crate::support::wait::until("receipts come", TAKE_OVER, || receipts(wanted)(producer.stdout()));
+    after(2000);
+    cluster.node(1).kill();
+    after(6000);
+    cluster.node(1).restart();
+    cluster.node(2).pause();
+    after(10_000);
+    cluster.node(2).resume();
+    after(14_000);
+    cluster.node(3).term();
+    let lines = ndjson::parse(producer.finish(WORK).ok().stdout.lines());
+    assert_eq!(ndjson::summary(&lines, "sent"), 20_000);
+    assert_eq!(in_log(&cluster, topic, file.orders), file.ndjson.lines().count());
+}
+
+/// Reads the log back: each identity once, and each product's orders in the order of the file. Gives how many.
+fn in_log(cluster: &Cluster, topic: &str, orders: usize) -> usize {
+    let ends: i64 = cluster.ends(topic).iter().map(|(_, end)| end).sum();
+    assert_eq!(usize::try_from(ends), Ok(orders), "lost or repeated");
+    let (mut identities, mut last) = (BTreeSet::new(), BTreeMap::new());
+    let mut printed = cluster.console_consume(topic, orders);
+    printed.sort_by_key(|record| (record.partition, record.offset));
+    for record in printed {
+        let identity = record.header("idempotency-key").expect("an identity").to_owned();
+        let index: u64 = identity.rsplit_once(':').and_then(|(_, index)| index.parse().ok()).expect("our own form");
+        assert!(last.insert(record.key.clone(), index).is_none_or(|before| before < index), "out of order: {record:?}");
+        assert!(identities.insert(identity), "repeated: {record:?}");
+    }
+    identities.len()
+}
+
+fn a_consumer_goes_on_by_itself_after_its_broker_was_killed(_: &Shared) {
+    let (mut cluster, topic, file) = (Cluster::start(1, &[]), "broker-killed", File::of(2000, 100));
+    let folder = tempfile::tempdir().expect("a folder");
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &file, &[]);
+    let consumer = cluster.consumer(topic, &store(&folder)).start();
+    let all = |wanted: usize| {
+        let enough = || (applied(&consumer.stdout()) >= wanted).then_some(());
+        crate::support::wait::until("all orders are applied", WORK, enough);
+    };
+    all(2000);
+    cluster.node(1).kill();
+    cluster.node(1).restart();
+    // Another source: the same orders once more, by intent.
+    let again = cluster.producer(topic, "again").input(file.ndjson.as_str());
+    again.run(WORK).ok();
+    all(4000);
+    consumer.signal(Signal::Terminate);
+    consumer.finish(Duration::from_secs(30)).ok();
+    let twice: BTreeMap<_, _> = file.stock.into_iter().map(|(product, stock)| (product, stock * 2)).collect();
+    assert_eq!(shop::audited_stock(&store(&folder)), twice);
+}
