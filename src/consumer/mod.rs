@@ -20,16 +20,22 @@
 
 mod assignment;
 mod builder;
+mod commit;
 mod config;
 mod control;
 mod delivered;
 mod dispatch;
-mod fetch_session;
+mod fetch;
 mod handler;
 mod ledger;
+mod lookup;
+mod positions;
 mod record;
 mod retry;
+#[cfg(test)]
+mod sample;
 mod settled;
+mod start;
 
 use std::fmt;
 use std::future::Future;

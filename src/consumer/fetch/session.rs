@@ -19,9 +19,6 @@ const SESSION_NOT_FOUND: i16 = 70;
 /// No session, or the request that begins one.
 const FIRST_EPOCH: i32 = 0;
 
-/// The request that ends a session.
-const LAST_EPOCH: i32 = -1;
-
 /// What is asked of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
@@ -123,15 +120,6 @@ impl<K: Ord + Copy> FetchSession<K> {
     /// Whether the broker was asked for this partition.
     pub(crate) fn knows(&self, key: K) -> bool {
         self.known.contains_key(&key)
-    }
-
-    /// The request that ends the session at the broker; `None` without one.
-    pub(crate) fn close(&mut self) -> Option<Ask<K>> {
-        let open = self.id != 0;
-        self.known.clear();
-        self.epoch = FIRST_EPOCH;
-        let session_id = std::mem::take(&mut self.id);
-        open.then(|| Ask { session_id, session_epoch: LAST_EPOCH, wanted: Vec::new(), forgotten: Vec::new() })
     }
 }
 

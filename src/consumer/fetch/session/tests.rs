@@ -1,4 +1,4 @@
-//! What must hold of `fetch_session`.
+//! What must hold of `session`.
 
 use proptest::prelude::*;
 
@@ -78,16 +78,6 @@ fn epochs_go_round_without_meeting_the_reserved_ones() {
     session.epoch = i32::MAX;
     session.answered(77, 0);
     assert_eq!(session.epoch, 1);
-}
-
-#[test]
-fn closing_ends_the_brokers_session_once() {
-    let mut session = FetchSession::new();
-    session.ask(&wanted(&[(1, 0)]));
-    session.answered(77, 0);
-    let last = session.close().unwrap();
-    assert_eq!((last.session_id, last.session_epoch), (77, -1));
-    assert_eq!(session.close(), None);
 }
 
 proptest! {
