@@ -2,7 +2,8 @@
 #
 #   make check        format, lints, each feature alone, documentation, house rules, no C      (minutes)
 #   make test         unit, documentation, property and integration tests, on the development broker
-#   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3)
+#   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3);
+#                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
 #   make musl         every example as a static binary without a C compiler, run in an empty root
 #   make soak         the pipeline under seeded faults, SEEDS="1 2 3" ORDERS=200000
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
@@ -12,6 +13,7 @@ SHELL := bash
 .DEFAULT_GOAL := check
 
 CARGO ?= cargo
+ONLY ?=
 SEEDS ?= 1 2 3 4 5
 ORDERS ?= 200000
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
@@ -46,7 +48,7 @@ test:
 
 test-kafka:
 	$(CARGO) build --locked --all-features --examples
-	$(CARGO) test --locked --all-features --test kafka
+	$(CARGO) test --locked --all-features --test kafka -- $(ONLY)
 
 musl:
 	CARGO="$(CARGO)" tests/musl/run

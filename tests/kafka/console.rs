@@ -47,6 +47,11 @@ fn before_4() -> bool {
 }
 
 impl Cluster {
+    /// The group protocols that the brokers speak, by the values of `group.protocol`.
+    pub(crate) fn group_protocols() -> &'static [&'static str] {
+        if before_4() { &["classic"] } else { &["classic", "consumer"] }
+    }
+
     /// A console tool that talks to this cluster.
     pub(crate) fn tool(&self, tool: Tool) -> Program {
         cluster::java(&["-Xmx256m"], None).arg(tool.class()).arg("--bootstrap-server").arg(self.bootstrap())

@@ -1,4 +1,4 @@
-//! Orders that cross between our programs and other clients: bytes, codecs, partitions, headers.
+//! Orders between our programs, Java and Python: bytes, codecs, partitions, headers.
 
 use std::collections::BTreeMap;
 

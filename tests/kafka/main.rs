@@ -49,10 +49,10 @@ impl Needs {
     }
 }
 
-/// A case named as its function.
+/// A case named as its module and function.
 macro_rules! case {
     ($needs:ident, $body:ident) => {
-        crate::Case { name: stringify!($body), needs: crate::Needs::$needs, body: $body }
+        crate::Case { name: concat!(module_path!(), "::", stringify!($body)), needs: crate::Needs::$needs, body: $body }
     };
 }
 pub(crate) use case;
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
 }
 
 fn trial(case: Case, shared: Arc<Shared>) -> Trial {
-    Trial::ignorable_test(case.name, move || {
+    Trial::ignorable_test(case.name.trim_start_matches("kafka::"), move || {
         if let Some(lacking) = case.needs.lacking() {
             return Ok(Completion::ignored_with(lacking));
         }

@@ -1,4 +1,4 @@
-//! Stopping and dying, of our programs and of brokers: nothing is lost, nothing happens twice.
+//! What stopping or dying does, to our programs, to brokers: nothing is lost, nothing happens twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -35,7 +35,7 @@ fn applied(lines: &[String]) -> usize {
 
 fn the_group_tool_shows_what_we_have_committed_in_either_protocol(shared: &Shared) {
     let cluster = shared.cluster();
-    for protocol in ["classic", "consumer"] {
+    for protocol in Cluster::group_protocols() {
         let (topic, file, folder) =
             (format!("lag-{protocol}"), File::of(600, 50), tempfile::tempdir().expect("a folder"));
         let group_protocol = format!("group.protocol={protocol}");
