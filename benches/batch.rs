@@ -1,4 +1,4 @@
-//! What encoding and decoding a record costs, per 110-byte order, without its JSON.
+//! What a record costs to encode or decode, per 110-byte order, without its JSON.
 //!
 //! `cargo bench --bench batch`; items per second are records.
 

@@ -1,4 +1,4 @@
-//! Frames of other clients read into messages and come out as the same bytes.
+//! Frames of other clients, read into messages, come out as the same bytes.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 

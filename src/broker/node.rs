@@ -1,4 +1,4 @@
-//! Starting and stopping nodes while the broker runs.
+//! Starting or stopping nodes while the broker runs.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Batches and calls for the broker's own unit tests.
+//! Sample batches, sample calls: for the broker's own unit tests.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

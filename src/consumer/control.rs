@@ -1,4 +1,4 @@
-//! Watching and steering a consumer that runs.
+//! The handle that watches or steers a consumer while it runs.
 
 use std::collections::BTreeMap;
 use std::fmt;

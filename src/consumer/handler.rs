@@ -1,4 +1,4 @@
-//! What the user's code is asked and how it answers.
+//! What the user's code is asked, how it answers.
 //!
 //! A handler is given one order at a time by value and says what became of it. Whatever it does not
 //! finish is given to it again, so its effect should be idempotent: [`Delivered::identity`] is the key.

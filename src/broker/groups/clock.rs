@@ -1,4 +1,4 @@
-//! Ends sessions and rebalances whose time is up.
+//! Ends sessions, or rebalances, whose time is up.
 
 use std::sync::Arc;
 

@@ -1,3 +1,5 @@
+//! What a log takes, refuses or gives back.
+
 use super::*;
 use crate::broker::sample::{batch, incoming, incoming_of};
 use crate::wire::record_batch::{BatchBuilder, ProducerStamp};

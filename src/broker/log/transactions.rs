@@ -1,4 +1,4 @@
-//! Remembers which transactions are open in a log and which were aborted.
+//! Remembers which transactions of a log are open or were aborted.
 
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! What the set of identities must keep, drop or fold.
+
 use std::collections::HashSet;
 
 use proptest::prelude::*;

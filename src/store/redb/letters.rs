@@ -1,4 +1,4 @@
-//! Dead letters and refusals in the tables.
+//! Dead letters in the tables, refusals among them.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};

@@ -1,3 +1,5 @@
+//! What the settled set must hold.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! What a position row answers to each write.
+
 use proptest::prelude::*;
 
 use super::*;

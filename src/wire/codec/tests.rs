@@ -1,3 +1,5 @@
+//! What the codec must write, read or refuse.
+
 #![expect(unreachable_pub, reason = "the macro makes public structures, which a test does not export")]
 
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! Which batches of a fetch belong to aborted transactions and must not be delivered.
+//! Which batches of a fetch belong to aborted transactions, so that they are not delivered.
 //!
 //! With `isolation.level=read_committed` a broker sends aborted records all the same, and beside them the list of aborted
 //! transactions (KIP-98); the client leaves them out. A pure machine: batches go in, in the order of the log.

@@ -1,3 +1,5 @@
+//! What a classic group does when members join, leave, die or lag.
+
 use std::time::Duration;
 
 use bytes::Bytes;
