@@ -123,7 +123,8 @@ impl Nullable for Bytes {
     }
 
     fn bulk(&self) -> usize {
-        self.len()
+        // Its partition's number, the length and a share of the topic's name.
+        self.len() + 32
     }
 }
 

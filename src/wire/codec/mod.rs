@@ -17,7 +17,7 @@ mod field;
 mod reader;
 #[cfg(test)]
 pub(crate) mod sample;
-pub mod varint;
+mod varint;
 mod writer;
 
 use bytes::Bytes;
@@ -53,7 +53,8 @@ pub trait Encode {
     /// When the version lacks a field that is set, a field may not be null in the version, or a length does not fit its prefix.
     fn encode(&self, out: &mut Writer<'_>) -> Result<(), CodecError>;
 
-    /// The bytes of records and other opaque blobs inside, so that the buffer grows once; strings and numbers do not count.
+    /// About how many bytes the blobs inside take with what stands around them, so that the buffer grows once. 0 without blobs: what is
+    /// small may grow as it comes.
     #[must_use]
     fn bulk(&self) -> usize {
         0
@@ -73,6 +74,9 @@ pub trait Decode: Sized {
     fn least_size(shape: Shape) -> usize;
 }
 
+/// What stands before the blobs of a message, generously.
+const HEAD: usize = 1024;
+
 /// Appends the body of a message in one version. Nothing is appended on an error.
 ///
 /// # Errors
@@ -84,7 +88,10 @@ pub fn encode_body<M: Encode>(
     out: &mut Vec<u8>,
 ) -> Result<(), CodecError> {
     let start = out.len();
-    out.reserve(message.bulk());
+    match message.bulk() {
+        0 => {}
+        bulk => out.reserve(bulk + HEAD),
+    }
     let written = message.encode(&mut Writer::new(out, Shape::new(version, flexible_from)));
     if written.is_err() {
         out.truncate(start);

@@ -126,7 +126,7 @@ impl Reader {
     pub fn uvarint(&mut self) -> Result<u32, CodecError> {
         let mut unread = self.unread();
         let before = unread.len();
-        let Some(value) = varint::take_u32(&mut unread) else { return Err(self.error(Fault::Varint)) };
+        let Some(value) = varint::take(&mut unread) else { return Err(self.error(Fault::Varint)) };
         self.at += before - unread.len();
         Ok(value)
     }

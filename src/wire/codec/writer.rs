@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
     /// Appends an unsigned integer of variable length.
     #[inline]
     pub fn uvarint(&mut self, value: u32) {
-        varint::put_u32(self.out, value);
+        varint::put(self.out, value);
     }
 
     /// Appends the length before a string; `None` is null.
