@@ -20,6 +20,8 @@ pub(crate) struct Letter {
     /// The first copy's timestamp.
     pub(crate) timestamp: i64,
     pub(crate) attempts: u32,
+    /// How many copies of the record failed.
+    pub(crate) copies: u32,
     /// When it failed first and last, in milliseconds since 1970.
     pub(crate) failed: (i64, i64),
     /// Counts the changes, so that a late repeat of an event is recognised.
@@ -43,6 +45,7 @@ impl Letter {
             first: earlier.first,
             timestamp: earlier.timestamp,
             attempts: earlier.attempts.saturating_add(self.attempts),
+            copies: earlier.copies.saturating_add(1),
             failed: (earlier.failed.0, self.failed.1),
             version: earlier.version.saturating_add(1),
             ..self
@@ -68,6 +71,7 @@ impl Letter {
         self.last.encode(out);
         put_i64(self.timestamp, out);
         put_u64(u64::from(self.attempts), out);
+        put_u64(u64::from(self.copies), out);
         put_i64(self.failed.0, out);
         put_i64(self.failed.1, out);
         put_u64(u64::from(self.version), out);
@@ -88,6 +92,7 @@ impl Letter {
             last: Spot::decode(&mut row)?,
             timestamp: row.i64()?,
             attempts: row.u32()?,
+            copies: row.u32()?,
             failed: (row.i64()?, row.i64()?),
             version: row.u32()?,
             bytes: row.u64()?,
@@ -147,6 +152,7 @@ mod tests {
             last: spot,
             timestamp: offset * 10,
             attempts: 2,
+            copies: 1,
             failed: (offset * 100, offset * 100),
             version: 1,
             bytes: 40,
@@ -156,7 +162,7 @@ mod tests {
     #[test]
     fn another_copy_raises_the_attempts_and_leaves_the_origin() {
         let both = Letter { kind: DeadLetterKind::Refused, ..letter(9) }.after(letter(7));
-        assert_eq!((both.attempts, both.version, both.failed), (4, 2, (700, 900)));
+        assert_eq!((both.attempts, both.copies, both.version, both.failed), (4, 2, 2, (700, 900)));
         assert_eq!((both.first.offset, both.last.offset, both.timestamp), (7, 9, 70));
         assert_eq!(both.kind, DeadLetterKind::Refused);
         assert!(both.is_open() && !both.resolved().is_open());

@@ -44,7 +44,7 @@ pub use self::query::{
     Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow, OriginalRow,
     PositionRow, Query, Row, StockRow, Text,
 };
-pub use self::redb::{RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket};
+pub use self::redb::{Answer, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket, StoreReader};
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
 use crate::Result;

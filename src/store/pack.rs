@@ -61,6 +61,11 @@ impl<'a> Unpack<'a> {
         if self.rest.is_empty() { Ok(()) } else { Err(self.broken()) }
     }
 
+    /// Everything that was not read yet.
+    pub(crate) fn remaining(&self) -> &'a [u8] {
+        self.rest
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8> {
         let (first, rest) = self.rest.split_first().ok_or_else(|| self.broken())?;
         self.rest = rest;

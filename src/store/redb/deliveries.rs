@@ -110,3 +110,9 @@ pub(super) fn read_deliveries(bytes: &[u8]) -> Result<u32> {
 fn day_key(day: i32) -> [u8; 4] {
     (day as u32 ^ 1 << 31).to_be_bytes()
 }
+
+/// The day of a key that [`day_key`] made.
+pub(super) fn day_of_key(key: &[u8]) -> Result<i32> {
+    let mut row = Unpack::new(key, "a day of deliveries");
+    Ok((u32::from_be_bytes(row.array()?) ^ 1 << 31) as i32)
+}

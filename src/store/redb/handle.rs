@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redb::{Builder, Database};
 use tokio::sync::{mpsc, oneshot};
@@ -14,11 +15,17 @@ use super::fault::fault;
 use super::format::prepare;
 use super::inventory::Inventory;
 use super::lock::holder;
-use super::settings::RedbSettings;
+use super::reader::StoreReader;
+use super::settings::{RedbSettings, Socket};
 use super::shared::{Open, Shared};
+use super::socket::{listen, serve, socket_path};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
+use crate::shutdown::Tasks;
 use crate::store::{Applied, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
 use crate::{Error, ErrorCode, Result};
+
+/// How long closing waits for answers that are under way on the socket.
+const ANSWERS_END: Duration = Duration::from_secs(2);
 
 /// Stock in a redb file.
 pub type RedbInventory = RedbStore<InventoryOrder>;
@@ -40,6 +47,7 @@ pub type RedbDeliveries = RedbStore<DeliveryOrder>;
 pub struct RedbStore<O: Order> {
     calls: mpsc::Sender<Command<O>>,
     shared: Arc<Shared>,
+    tasks: Tasks,
 }
 
 impl RedbInventory {
@@ -97,6 +105,12 @@ impl<O: Order> RedbStore<O> {
         self.shared.path()
     }
 
+    /// Asks the store while it is held, beside the thread that writes.
+    #[must_use]
+    pub fn reader(&self) -> StoreReader {
+        StoreReader::of(&self.shared)
+    }
+
     async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         self.calls.send(command(answer)).await.map_err(gone)?;
@@ -124,6 +138,9 @@ impl<O: Order> Store<O> for RedbStore<O> {
     }
 
     async fn close(&self) -> Result<()> {
+        if !self.tasks.finish(ANSWERS_END).await {
+            tracing::warn!("answers on the store's socket did not end in time");
+        }
         match self.call(Command::Close).await {
             Err(error) if error.code() == ErrorCode::Closed => Ok(()),
             closed => closed,
@@ -161,5 +178,27 @@ pub(super) fn start<E: Effect>(
         .name("orderflow-store".into())
         .spawn(move || engine.run(served))
         .map_err(|error| Error::new(ErrorCode::Internal, "the store's thread cannot be started").caused_by(error))?;
-    Ok(RedbStore { calls, shared })
+    let tasks = Tasks::new();
+    if settings.socket == Socket::Beside {
+        answer_others(&tasks, &shared);
+    }
+    Ok(RedbStore { calls, shared, tasks })
+}
+
+/// Opens the socket beside the store. A store without one works all the same, for this process.
+fn answer_others(tasks: &Tasks, shared: &Arc<Shared>) {
+    let path = socket_path(shared.path());
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        tracing::warn!("the store was opened outside of a tokio runtime: it does not answer other processes");
+        return;
+    };
+    let entered = runtime.enter();
+    match listen(&path) {
+        Ok(listener) => tasks.spawn(serve(Arc::clone(shared), listener, path, tasks.stop_signal())),
+        Err(error) => {
+            let path = path.display();
+            tracing::warn!(%error, "no socket {path}: other processes cannot ask the store while this one holds it");
+        }
+    }
+    drop(entered);
 }

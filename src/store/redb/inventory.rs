@@ -10,7 +10,7 @@
 //! so written once in many transactions; one search and one write of the tree for each product and
 //! transaction would cost more than everything else together.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use redb::Table;
 
@@ -58,6 +58,12 @@ impl Inventory {
         }
         let lost = || crate::Error::new(crate::ErrorCode::Internal, "a product was lost from memory");
         self.products.get_mut(name).ok_or_else(lost)
+    }
+
+    /// The products of which the table does not know the newest stock.
+    pub(super) fn into_changed(self) -> BTreeMap<Box<str>, Stock> {
+        let changed = self.products.into_iter().filter(|(_, product)| product.changed);
+        changed.map(|(name, product)| (name, product.stock)).collect()
     }
 
     fn is_due(&self) -> bool {

@@ -157,6 +157,7 @@ pub(super) fn letter_of(
         last: spot,
         timestamp,
         attempts: cause.attempts.max(1),
+        copies: 1,
         failed: (now, now),
         version: 1,
         bytes: 0,

@@ -98,7 +98,8 @@ impl<E: Effect> Memory<E> {
     }
 }
 
-fn recover<E: Effect>(transaction: &ReadTransaction, policy: &E::Policy, totals: &Totals) -> Result<E> {
+/// The effect with what its table does not know of yet.
+pub(super) fn recover<E: Effect>(transaction: &ReadTransaction, policy: &E::Policy, totals: &Totals) -> Result<E> {
     let table = transaction.open_table(table_of::<E>()).map_err(fault)?;
     let ledger = transaction.open_table(LEDGER).map_err(fault)?;
     let mut effect = E::new(policy);

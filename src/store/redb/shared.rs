@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{RwLock, RwLockReadGuard};
 
 use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
@@ -13,6 +14,8 @@ use crate::{Error, ErrorCode, Result};
 /// An open store file. Closing waits for whoever reads a page.
 pub(super) struct Shared {
     open: RwLock<Option<Open>>,
+    /// Raised before closing waits, so that a long answer ends.
+    closing: AtomicBool,
     path: PathBuf,
     identity: StoreIdentity,
 }
@@ -33,7 +36,7 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(super) fn new(open: Open, path: &Path, identity: StoreIdentity) -> Self {
-        Self { open: RwLock::new(Some(open)), path: path.to_owned(), identity }
+        Self { open: RwLock::new(Some(open)), closing: AtomicBool::new(false), path: path.to_owned(), identity }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -64,8 +67,14 @@ impl Shared {
         work(&transaction.map_err(fault)?)
     }
 
+    /// Refuses to go on with a long answer while the store is closing.
+    pub(super) fn go_on(&self) -> Result<()> {
+        if self.closing.load(Ordering::Relaxed) { Err(closed()) } else { Ok(()) }
+    }
+
     /// Closes the file and frees its lock.
     pub(super) fn close(&self) -> Result<()> {
+        self.closing.store(true, Ordering::Relaxed);
         let open = self.open.write().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
         match open {
             Some(Open::Writer(database)) => database.close().map_err(fault),

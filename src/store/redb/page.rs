@@ -1,0 +1,328 @@
+//! Answers to queries, a bounded page at a time.
+//!
+//! Each page is read in a transaction of its own, so that a slow reader holds nothing open: a
+//! listing sees what is committed when each of its pages is read.
+
+use std::ops::Bound;
+
+use redb::{ReadTransaction, ReadableTable};
+
+use super::deliveries::DeliveryLine;
+use super::effect::table_of;
+use super::fault::fault;
+use super::format::{self, read_totals};
+use super::inventory::Inventory;
+use super::memory::recover;
+use super::shared::Shared;
+use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, bytes_of};
+use super::topics::Topics;
+use super::verify::verify;
+use crate::order::{DeliveryOrder, Identity, InventoryOrder, Order};
+use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::inventory::{Stock, read_movement};
+use crate::store::ledger::{Head, LedgerReader, Line};
+use crate::store::schedule::date_of_day;
+use crate::store::standing::Standing;
+use crate::store::{
+    BACKFILL, DeadLetterRow, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow, OriginalRow, PositionRow,
+    Query, Row, StockRow, Text, Topic,
+};
+use crate::{Error, ErrorCode, Result};
+
+/// How many rows a page has; one of the ledger has as many more as the last of its rows.
+const PAGE_ROWS: usize = 2_000;
+/// How many rows of the ledger a page looks at, also when none of their orders is asked for.
+const PAGE_LEDGER_ROWS: usize = 256;
+
+/// Where the next page begins.
+#[derive(Clone, Debug)]
+pub(super) enum Cursor {
+    After(String),
+    Ledger((u64, u32)),
+    Letter([u8; 16]),
+}
+
+/// Some rows of an answer, and where it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) rows: Vec<Row>,
+    pub(super) next: Option<Cursor>,
+}
+
+impl From<Vec<Row>> for Page {
+    fn from(rows: Vec<Row>) -> Self {
+        Self { rows, next: None }
+    }
+}
+
+/// One page of the answer to a query, from its begin or from a cursor.
+pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> Result<Page> {
+    shared.read(|transaction| match query {
+        Query::Identity => identity(transaction).map(Page::from),
+        Query::Stock { products } => {
+            demand::<InventoryOrder>(shared, "stock")?;
+            if products.is_empty() {
+                stock(transaction, cursor)
+            } else {
+                stock_of(transaction, products).map(Page::from)
+            }
+        }
+        Query::Movements { orders } => {
+            demand::<InventoryOrder>(shared, "movements")?;
+            movements(transaction, orders, cursor)
+        }
+        Query::Deliveries { orders } => {
+            demand::<DeliveryOrder>(shared, "deliveries")?;
+            deliveries(transaction, orders, cursor)
+        }
+        Query::DeadLetters { all } => letters(transaction, *all, cursor),
+        Query::DeadLetter { id } => letter(transaction, *id).map(Page::from),
+        Query::Positions => positions(transaction).map(Page::from),
+        Query::Verify => verify(shared, transaction).map(|audit| vec![Row::Audit(audit)].into()),
+    })
+}
+
+fn demand<O: Order>(shared: &Shared, what: &str) -> Result<()> {
+    let keeps = &shared.identity().order_type;
+    if keeps == O::TYPE {
+        return Ok(());
+    }
+    Err(Error::new(ErrorCode::StoreForeign, format!("the store keeps {keeps} orders, so it has no {what}")))
+}
+
+fn identity(transaction: &ReadTransaction) -> Result<Vec<Row>> {
+    let Some((format, identity)) = format::read(transaction)? else { return Ok(Vec::new()) };
+    Ok(vec![Row::Identity(IdentityRow {
+        store: identity.name,
+        group: identity.group,
+        order_type: identity.order_type,
+        format,
+        process: std::process::id(),
+    })])
+}
+
+fn stock(transaction: &ReadTransaction, cursor: Option<&Cursor>) -> Result<Page> {
+    let after = match cursor {
+        Some(Cursor::After(product)) => Bound::Excluded(product.as_str()),
+        _ => Bound::Unbounded,
+    };
+    let table = transaction.open_table(table_of::<Inventory>()).map_err(fault)?;
+    // What the table does not know of yet takes the place of what it knows.
+    let mut products = recover::<Inventory>(transaction, &(), &read_totals(transaction)?)?.into_changed();
+    let from = (after.map(str::as_bytes), Bound::Unbounded);
+    let mut last = None;
+    for (row, at) in table.range::<&[u8]>(from).map_err(fault)?.zip(1..=PAGE_ROWS) {
+        let (name, value) = row.map_err(fault)?;
+        let name = text(name.value())?;
+        if !products.contains_key(name) {
+            products.insert(name.into(), Stock::decode(value.value())?);
+        }
+        last = (at == PAGE_ROWS).then(|| name.to_owned());
+    }
+    let end = last.as_deref().map_or(Bound::Unbounded, Bound::Included);
+    let mut rest = products.range::<str, _>((after, end));
+    let rows: Vec<Row> = rest.by_ref().take(PAGE_ROWS).map(|(name, stock)| stock_row(name, stock)).collect();
+    let shown = match rows.last() {
+        Some(Row::Stock(row)) if rest.next().is_some() => Some(row.product_id.clone()),
+        _ => last,
+    };
+    Ok(Page { rows, next: shown.map(Cursor::After) })
+}
+
+fn stock_of(transaction: &ReadTransaction, products: &[String]) -> Result<Vec<Row>> {
+    let table = transaction.open_table(table_of::<Inventory>()).map_err(fault)?;
+    let changed = recover::<Inventory>(transaction, &(), &read_totals(transaction)?)?.into_changed();
+    let mut rows = Vec::new();
+    for name in products {
+        let kept = || bytes_of(&table, name.as_bytes())?.map(|row| Stock::decode(&row)).transpose();
+        let stock = match changed.get(name.as_str()) {
+            Some(stock) => Some(*stock),
+            None => kept()?,
+        };
+        rows.extend(stock.map(|stock| stock_row(name, &stock)));
+    }
+    Ok(rows)
+}
+
+fn stock_row(name: &str, stock: &Stock) -> Row {
+    Row::Stock(StockRow {
+        product_id: name.to_owned(),
+        stock: stock.pieces,
+        movements: stock.movements,
+        last_movement: instant(stock.last),
+    })
+}
+
+fn movements(transaction: &ReadTransaction, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
+    ledger(transaction, cursor, |topic, row, rows| {
+        let (head, mut told) = (row.head(), Vec::new());
+        while let Some(line) = row.line()? {
+            let (product, quantity) = read_movement(row.rest(), &mut told)?;
+            if is_asked(orders, line.order_id) {
+                rows.push(Row::Movement(movement_row(topic, head, &line, (product, quantity))));
+            }
+        }
+        Ok(())
+    })
+}
+
+fn movement_row(topic: &Topic, head: Head, line: &Line<'_>, (product, quantity): (&str, i64)) -> MovementRow {
+    let in_log = head.partition != BACKFILL;
+    MovementRow {
+        order_id: line.order_id.to_owned(),
+        product_id: product.to_owned(),
+        quantity,
+        idempotency_key: line.identity.as_ref().map(ToString::to_string),
+        at: instant(line.timestamp),
+        topic: in_log.then(|| topic.name.to_string()),
+        partition: in_log.then_some(head.partition),
+        offset: in_log.then_some(line.offset),
+    }
+}
+
+fn deliveries(transaction: &ReadTransaction, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
+    ledger(transaction, cursor, |topic, row, rows| {
+        let partition = row.head().partition;
+        while let Some(line) = row.line()? {
+            let delivery = DeliveryLine::read(row.rest())?;
+            if !is_asked(orders, line.order_id) {
+                continue;
+            }
+            let life = Lifecycle::scheduled(line.timestamp);
+            rows.push(Row::Delivery(DeliveryRow {
+                delivery_id: line.event_id(topic, partition),
+                order_id: line.order_id.to_owned(),
+                product_id: delivery.product_id.to_owned(),
+                quantity: delivery.quantity,
+                status: life.status,
+                scheduled_for: date_of_day(delivery.day).to_string(),
+                since: instant(life.since),
+            }));
+        }
+        Ok(())
+    })
+}
+
+fn is_asked(orders: &[String], order: &str) -> bool {
+    orders.is_empty() || orders.iter().any(|asked| asked == order)
+}
+
+fn ledger(
+    transaction: &ReadTransaction,
+    cursor: Option<&Cursor>,
+    mut read: impl FnMut(&Topic, &mut LedgerReader<'_>, &mut Vec<Row>) -> Result<()>,
+) -> Result<Page> {
+    let from = match cursor {
+        Some(Cursor::Ledger(key)) => *key,
+        _ => (0, 0),
+    };
+    let topics = Topics::load(transaction)?;
+    let table = transaction.open_table(LEDGER).map_err(fault)?;
+    let mut rows = Vec::new();
+    for (row, looked_at) in table.range(from..).map_err(fault)?.zip(0..) {
+        let (key, value) = row.map_err(fault)?;
+        if rows.len() >= PAGE_ROWS || looked_at == PAGE_LEDGER_ROWS {
+            return Ok(Page { rows, next: Some(Cursor::Ledger(key.value())) });
+        }
+        let mut row = LedgerReader::new(value.value())?;
+        read(topic(&topics, row.head().topic)?, &mut row, &mut rows)?;
+    }
+    Ok(rows.into())
+}
+
+fn letters(transaction: &ReadTransaction, all: bool, cursor: Option<&Cursor>) -> Result<Page> {
+    let from = match cursor {
+        Some(Cursor::Letter(key)) => *key,
+        _ => [0; 16],
+    };
+    let topics = Topics::load(transaction)?;
+    let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+    let mut rows = Vec::new();
+    for (row, looked_at) in table.range::<&[u8; 16]>(&from..).map_err(fault)?.zip(0..) {
+        let (key, value) = row.map_err(fault)?;
+        if looked_at == PAGE_ROWS {
+            return Ok(Page { rows, next: Some(Cursor::Letter(*key.value())) });
+        }
+        let letter = Letter::decode(value.value())?;
+        if all || letter.is_open() {
+            rows.push(Row::DeadLetter(letter_row(&topics, EventId::new(*key.value()), letter)?));
+        }
+    }
+    Ok(rows.into())
+}
+
+fn letter(transaction: &ReadTransaction, id: EventId) -> Result<Vec<Row>> {
+    let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+    let Some(row) = bytes_of(&table, id.as_bytes())? else { return Ok(Vec::new()) };
+    let letter = Letter::decode(&row)?;
+    let kept = bytes_of(&transaction.open_table(ORIGINALS).map_err(fault)?, id.as_bytes())?;
+    let original = kept.map(|row| decode_original(&row)).transpose()?.unwrap_or_default();
+    let shown = |bytes: &bytes::Bytes| Text::of(bytes);
+    Ok(vec![Row::Original(OriginalRow {
+        timestamp: instant(letter.timestamp),
+        row: letter_row(&Topics::load(transaction)?, id, letter)?,
+        key: original.key.as_ref().map(shown),
+        value: original.value.as_ref().map(shown),
+        headers: original.headers.iter().map(|(key, value)| (shown(key), value.as_ref().map(shown))).collect(),
+    })])
+}
+
+fn letter_row(topics: &Topics, id: EventId, letter: Letter) -> Result<DeadLetterRow> {
+    let spot = letter.first;
+    let in_log = spot.partition != BACKFILL;
+    let name = topic(topics, spot.topic)?.name.to_string();
+    let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
+    Ok(DeadLetterRow {
+        id,
+        kind: letter.kind,
+        state: letter.state,
+        code: letter.code,
+        reason: letter.reason,
+        idempotency_key: identity.map(|identity| identity.to_string()),
+        topic: in_log.then_some(name),
+        partition: in_log.then_some(spot.partition),
+        offset: in_log.then_some(spot.offset),
+        attempts: letter.attempts,
+        first_failed: instant(letter.failed.0),
+        last_failed: instant(letter.failed.1),
+        replayed: false,
+    })
+}
+
+fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
+    let topics = Topics::load(transaction)?;
+    let table = transaction.open_table(POSITIONS).map_err(fault)?;
+    let rows = table.iter().map_err(fault)?.map(|row| {
+        let (key, value) = row.map_err(fault)?;
+        let (number, partition) = key.value();
+        let Standing { position, first, counts, .. } = Standing::decode(value.value())?;
+        Ok(Row::Position(PositionRow {
+            topic: topic(&topics, number)?.name.to_string(),
+            partition: (partition != BACKFILL).then_some(partition),
+            first,
+            position: position.next,
+            ahead: position.settled.len(),
+            leader_epoch: position.leader_epoch,
+            version: position.version,
+            counts,
+        }))
+    });
+    rows.collect()
+}
+
+fn topic(topics: &Topics, number: u32) -> Result<&Topic> {
+    topics.get(number).ok_or_else(|| Error::new(ErrorCode::StoreCorrupt, "a row names a topic that the store has not"))
+}
+
+fn text(bytes: &[u8]) -> Result<&str> {
+    let broken = |_| Error::new(ErrorCode::StoreCorrupt, "a product's name is no text");
+    std::str::from_utf8(bytes).map_err(broken)
+}
+
+/// An instant in RFC 3339; one that no calendar has stays a number.
+fn instant(millis: i64) -> String {
+    match chrono::DateTime::from_timestamp_millis(millis) {
+        Some(instant) => instant.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
+        None => format!("{millis} ms"),
+    }
+}
