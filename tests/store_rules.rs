@@ -156,3 +156,17 @@ async fn a_store_of_another_group_or_order_type_is_refused_and_a_second_holder_i
     assert_eq!(foreign.code(), ErrorCode::StoreForeign);
     assert!(RedbInventory::open(&path, "inventory").is_ok());
 }
+
+#[tokio::test]
+async fn r5_two_copies_that_fail_in_one_batch_have_their_own_answers_again() {
+    let (_folder, path) = place();
+    let store = RedbInventory::open(&path, "inventory").unwrap();
+    let copies = vec![entry(0, numbered(1, 45), dead_letter()), entry(1, numbered(1, 45), dead_letter())];
+    let lost = batch(part(0, &Position::default(), copies));
+    let answer = store.apply(lost.clone()).await.unwrap();
+    assert_eq!(store.apply(lost).await.unwrap(), answer);
+    let later = batch(part(0, &answer.parts[0].position, vec![entry(2, numbered(1, 1), movement("1", 1))]));
+    let answer = store.apply(later.clone()).await.unwrap();
+    assert_eq!(outcomes(&answer), [Outcome::Applied]);
+    assert_eq!(store.apply(later).await.unwrap(), answer, "what failed before does not fail again");
+}

@@ -15,8 +15,6 @@ pub(crate) struct Letter {
     pub(crate) identity: Option<Vec<u8>>,
     /// Where the first copy stood.
     pub(crate) first: Spot,
-    /// Where the copy stood that failed last.
-    pub(crate) last: Spot,
     /// The first copy's timestamp.
     pub(crate) timestamp: i64,
     pub(crate) attempts: u32,
@@ -68,7 +66,6 @@ impl Letter {
         put_bytes(self.reason.as_bytes(), out);
         put_optional(self.identity.as_deref(), out);
         self.first.encode(out);
-        self.last.encode(out);
         put_i64(self.timestamp, out);
         put_u64(u64::from(self.attempts), out);
         put_u64(u64::from(self.copies), out);
@@ -89,7 +86,6 @@ impl Letter {
             reason: row.text()?.to_owned(),
             identity: row.optional()?.map(<[u8]>::to_vec),
             first: Spot::decode(&mut row)?,
-            last: Spot::decode(&mut row)?,
             timestamp: row.i64()?,
             attempts: row.u32()?,
             copies: row.u32()?,
@@ -149,7 +145,6 @@ mod tests {
             reason: "no such day".into(),
             identity: Some(b"checkout:1".to_vec()),
             first: spot,
-            last: spot,
             timestamp: offset * 10,
             attempts: 2,
             copies: 1,
@@ -163,7 +158,7 @@ mod tests {
     fn another_copy_raises_the_attempts_and_leaves_the_origin() {
         let both = Letter { kind: DeadLetterKind::Refused, ..letter(9) }.after(letter(7));
         assert_eq!((both.attempts, both.copies, both.version, both.failed), (4, 2, 2, (700, 900)));
-        assert_eq!((both.first.offset, both.last.offset, both.timestamp), (7, 9, 70));
+        assert_eq!((both.first.offset, both.timestamp), (7, 70));
         assert_eq!(both.kind, DeadLetterKind::Refused);
         assert!(both.is_open() && !both.resolved().is_open());
     }

@@ -154,7 +154,6 @@ pub(super) fn letter_of(
         reason: cause.reason.clone(),
         identity: identity.map(header_of),
         first: spot,
-        last: spot,
         timestamp,
         attempts: cause.attempts.max(1),
         copies: 1,

@@ -1,6 +1,9 @@
 //! What a part that was committed before did (rule R5).
+//!
+//! The answer of a partition's last write can be given again: what was applied is in the ledger, what
+//! failed is kept with its cause until the next write that has failures, and the rest are duplicates.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use redb::ReadableTable;
 
@@ -10,12 +13,50 @@ use super::memory::Memory;
 use super::tables::{Tables, bytes_of};
 use super::transaction::Here;
 use crate::Result;
-use crate::order::Order;
-use crate::store::dead_letter::Letter;
 use crate::store::ledger::LedgerReader;
-use crate::store::{AppliedPart, DeadLetterKind, Entry, Outcome, Part};
+use crate::store::pack::{Unpack, put_bytes, put_i64, put_u64};
+use crate::store::{AppliedPart, Outcome, Part};
 
-/// The answer that was lost, read back from the ledger and the letters of its transaction.
+const REFUSED: u8 = 0;
+const DEAD_LETTER: u8 = 1;
+
+/// What failed in one write of a partition.
+pub(super) struct Failures {
+    row: Vec<u8>,
+    any: bool,
+}
+
+impl Failures {
+    /// Nothing yet, in the write that gives the position this version.
+    pub(super) fn of(version: u64) -> Self {
+        let mut row = Vec::new();
+        put_u64(version, &mut row);
+        Self { row, any: false }
+    }
+
+    #[inline]
+    pub(super) fn note(&mut self, offset: i64, outcome: &Outcome) {
+        let (kind, code, reason) = match outcome {
+            Outcome::Applied | Outcome::Duplicate => return,
+            Outcome::Refused { code, reason } => (REFUSED, code, reason),
+            Outcome::DeadLetter { code, reason } => (DEAD_LETTER, code, reason),
+        };
+        self.any = true;
+        self.row.push(kind);
+        put_i64(offset, &mut self.row);
+        put_bytes(code.as_bytes(), &mut self.row);
+        put_bytes(reason.as_bytes(), &mut self.row);
+    }
+
+    pub(super) fn keep(self, tables: &mut Tables<'_>, at: (u32, i32)) -> Result<()> {
+        if self.any {
+            tables.failures.insert(at, self.row.as_slice()).map_err(fault)?;
+        }
+        Ok(())
+    }
+}
+
+/// The answer that was lost.
 pub(super) fn recall<E: Effect>(
     memory: &mut Memory<E>,
     tables: &Tables<'_>,
@@ -28,12 +69,16 @@ pub(super) fn recall<E: Effect>(
         Some(row) => offsets::<E>(row.value())?,
         None => HashSet::new(),
     };
-    let outcomes = part
-        .entries
-        .iter()
-        .map(|entry| if applied.contains(&entry.offset) { Ok(Outcome::Applied) } else { failed(tables, here, entry) });
-    let outcomes = outcomes.collect::<Result<_>>()?;
-    Ok(AppliedPart { partition: part.partition, position, outcomes })
+    let mut failed = match bytes_of(&tables.failures, here.key())? {
+        Some(row) => failures(&row, position.version)?,
+        None => HashMap::new(),
+    };
+    let outcomes = part.entries.iter().map(|entry| match failed.remove(&entry.offset) {
+        Some(failure) => failure,
+        None if applied.contains(&entry.offset) => Outcome::Applied,
+        None => Outcome::Duplicate,
+    });
+    Ok(AppliedPart { partition: part.partition, outcomes: outcomes.collect(), position })
 }
 
 fn offsets<E: Effect>(row: &[u8]) -> Result<HashSet<i64>> {
@@ -46,15 +91,21 @@ fn offsets<E: Effect>(row: &[u8]) -> Result<HashSet<i64>> {
     Ok(offsets)
 }
 
-fn failed<O: Order>(tables: &Tables<'_>, here: Here<'_>, entry: &Entry<O>) -> Result<Outcome> {
-    let id = here.event_id(entry.identity.as_ref(), entry.offset);
-    let letter = bytes_of(&tables.dead_letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
-    let Some(letter) = letter.filter(|letter| letter.last == here.spot(entry.offset)) else {
-        return Ok(Outcome::Duplicate);
-    };
-    let (code, reason) = (letter.code.into(), letter.reason);
-    Ok(match letter.kind {
-        DeadLetterKind::Refused => Outcome::Refused { code, reason },
-        DeadLetterKind::DeadLetter => Outcome::DeadLetter { code, reason },
-    })
+fn failures(row: &[u8], version: u64) -> Result<HashMap<i64, Outcome>> {
+    let mut row = Unpack::new(row, "what failed in a write");
+    let mut failures = HashMap::new();
+    if row.u64()? != version {
+        return Ok(failures);
+    }
+    while !row.is_empty() {
+        let (kind, offset) = (row.byte()?, row.i64()?);
+        let (code, reason) = (row.text()?.to_owned().into(), row.text()?.to_owned());
+        let outcome = match kind {
+            REFUSED => Outcome::Refused { code, reason },
+            DEAD_LETTER => Outcome::DeadLetter { code, reason },
+            _ => return Err(row.broken()),
+        };
+        failures.insert(offset, outcome);
+    }
+    Ok(failures)
 }

@@ -18,6 +18,8 @@ pub(super) const TOPICS: TableDefinition<u32, &[u8]> = TableDefinition::new("top
 pub(super) const POSITIONS: TableDefinition<(u32, i32), &[u8]> = TableDefinition::new("positions");
 /// Every position set on purpose, by topic, partition and the version it gave, with the account it closed.
 pub(super) const STARTS: TableDefinition<(u32, i32, u64), &[u8]> = TableDefinition::new("starts");
+/// What failed in the last write of a partition that had failures, by topic and partition.
+pub(super) const FAILURES: TableDefinition<(u32, i32), &[u8]> = TableDefinition::new("failures");
 /// Packed rows by transaction and place in it.
 pub(super) const LEDGER: TableDefinition<(u64, u32), &[u8]> = TableDefinition::new("ledger");
 /// Sources of numbered identities by their characters.
@@ -43,6 +45,7 @@ pub(super) struct Tables<'t> {
     pub(super) meta: Table<'t, &'static str, &'static [u8]>,
     pub(super) topics: Table<'t, u32, &'static [u8]>,
     pub(super) positions: Table<'t, (u32, i32), &'static [u8]>,
+    pub(super) failures: Table<'t, (u32, i32), &'static [u8]>,
     pub(super) starts: Table<'t, (u32, i32, u64), &'static [u8]>,
     pub(super) ledger: Table<'t, (u64, u32), &'static [u8]>,
     pub(super) sources: Table<'t, &'static [u8], &'static [u8]>,
@@ -63,6 +66,7 @@ impl<'t> Tables<'t> {
             meta: transaction.open_table(META).map_err(fault)?,
             topics: transaction.open_table(TOPICS).map_err(fault)?,
             positions: transaction.open_table(POSITIONS).map_err(fault)?,
+            failures: transaction.open_table(FAILURES).map_err(fault)?,
             starts: transaction.open_table(STARTS).map_err(fault)?,
             ledger: transaction.open_table(LEDGER).map_err(fault)?,
             sources: transaction.open_table(SOURCES).map_err(fault)?,

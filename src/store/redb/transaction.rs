@@ -13,7 +13,7 @@ use super::effect::{At, Decision, Effect, Written};
 use super::fault::fault;
 use super::letters::{Desk, letter_of, rebuilt};
 use super::memory::Memory;
-use super::recall::recall;
+use super::recall::{Failures, recall};
 use super::settings::RedbSettings;
 use super::shelf::Shelving;
 use super::tables::Tables;
@@ -138,11 +138,15 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         let mut row = LedgerWriter::new(head, self.memory.buffer());
         self.memory.effect.begin_row();
         let mut outcomes = Vec::with_capacity(entries.len());
+        let mut failures = Failures::of(version);
         for entry in entries {
+            let offset = entry.offset;
             let outcome = self.entry(here, entry, &mut row)?;
             count(&outcome, &mut counts);
+            failures.note(offset, &outcome);
             outcomes.push(outcome);
         }
+        failures.keep(self.tables, here.key())?;
         counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
         let written = (self.memory.totals.transaction, at);
         self.keep(row, written)?;
