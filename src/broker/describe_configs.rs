@@ -24,7 +24,8 @@ pub(super) async fn respond(call: Arc<Call>, request: DescribeConfigsRequest) ->
     let describe = |wanted: &DescribeConfigsResource| match settings(&state, &call.shared.settings, wanted) {
         Ok(mut configs) => {
             let keys = wanted.configuration_keys.as_deref();
-            configs.retain(|config| keys.is_none_or(|keys| keys.contains(&config.name)));
+            // None named is all, as null is.
+            configs.retain(|config| keys.is_none_or(|keys| keys.is_empty() || keys.contains(&config.name)));
             DescribeConfigsResult { error_message: None, configs, ..result(wanted) }
         }
         Err(error) => refused(wanted, error),

@@ -80,9 +80,10 @@ fn refused(wanted: OffsetFetchRequestGroup, error: KafkaError) -> OffsetFetchRes
 
 /// The answer in the form of the request's version.
 fn shaped(request: &OffsetFetchRequest, mut groups: Vec<OffsetFetchResponseGroup>) -> OffsetFetchResponse {
-    let (true, Some(group)) = (request.groups.is_empty(), groups.pop()) else {
+    if !request.groups.is_empty() {
         return OffsetFetchResponse { groups, ..Default::default() };
-    };
+    }
+    let group = groups.pop().unwrap_or_default();
     let topics = group.topics.into_iter().map(|topic| OffsetFetchResponseTopic {
         name: topic.name,
         partitions: topic.partitions.into_iter().map(older).collect(),

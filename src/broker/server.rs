@@ -91,6 +91,7 @@ impl Connection {
         let (header, body) = RequestHeader::decode(frame)?;
         let unknown = || Close::Unanswerable(format!("API {} is not served", header.api_key));
         let api = header.api().ok_or_else(unknown)?;
+        tracing::trace!(node = self.node, %api, version = header.api_version, client = header.client_id, "request");
         let (shared, node, peer, waiter) = (self.shared.clone(), self.node, self.peer.clone(), waiter.clone());
         Ok(Call { shared, node, peer, api, header, body, waiter })
     }

@@ -1,6 +1,10 @@
 //! The development broker, spoken to over sockets by a client that knows nothing but messages.
 
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, reason = "a broker run by hand tells its address")]
 
+mod by_hand;
 mod client;
-mod produce_fetch;
+mod fetch;
+mod produce;
+mod requests;
