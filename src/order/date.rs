@@ -12,6 +12,9 @@ use compact_str::CompactString;
 use super::quote::quoted;
 use super::violation::{Violation, ViolationCode};
 
+/// Day, time of day, minutes east of UTC.
+pub(super) type Moment = (NaiveDate, Option<NaiveTime>, Option<i16>);
+
 /// An order's timestamp: the text as it was read, and the day it names.
 ///
 /// ```
@@ -67,22 +70,38 @@ impl OrderTime {
         Self { text, date, time: None, offset: None }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_heap_allocated(&self) -> bool {
+        self.text.is_heap_allocated()
+    }
+
     /// Reads the text; `None` where it is not a timestamp.
     pub(super) fn read(text: &str) -> Option<Self> {
+        Some(Self::of_moment(text, Self::moment(text)?))
+    }
+
+    /// The timestamp whose text means this moment.
+    #[inline]
+    pub(super) fn of_moment(text: &str, (date, time, offset): Moment) -> Self {
+        Self { text: CompactString::new(text), date, time, offset }
+    }
+
+    /// What the text means: day, time of day, minutes east of UTC.
+    #[inline]
+    pub(super) fn moment(text: &str) -> Option<Moment> {
         let bytes = text.as_bytes();
         let (date, rest) = match bytes.get(4) {
             Some(b'-') => iso_date(bytes)?,
-            _ => (month_day_year(bytes)?, &b""[..]),
+            _ => return Some((month_day_year(bytes)?, None, None)),
         };
-        let (time, offset) = match rest {
-            [] => (None, None),
+        match rest {
+            [] => Some((date, None, None)),
             [b'T', clock @ ..] => {
                 let (time, zone) = iso_time(clock)?;
-                (Some(time), iso_offset(zone)?)
+                Some((date, Some(time), iso_offset(zone)?))
             }
-            _ => return None,
-        };
-        Some(Self { text: CompactString::new(text), date, time, offset })
+            _ => None,
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::codec::{self, Core, Sink};
+use super::codec::fast::Plain;
+use super::codec::{self, Build, Core, Sink};
 use super::validate::{Draft, Kind};
 use super::{Customer, DeliveryAddress, Identity, Order, OrderTime, Violation};
 
@@ -66,10 +67,6 @@ impl DeliveryOrder {
         Self { core, customer: None, delivery_address: None }
     }
 
-    fn of_draft(draft: Draft) -> Self {
-        Self { core: draft.core, customer: draft.customer, delivery_address: draft.delivery_address }
-    }
-
     fn write(&self, sink: &mut impl Sink) {
         self.core.write_known(b",\"type\":\"delivery\",\"timestamp\":\"", sink);
         if let Some(customer) = &self.customer {
@@ -84,6 +81,19 @@ impl DeliveryOrder {
     }
 }
 
+impl Build for DeliveryOrder {
+    const KIND: Kind = Kind::Delivery;
+
+    #[inline]
+    fn of_plain(plain: Plain<'_>) -> Self {
+        Self { core: Core::of_plain(&plain), customer: plain.customer, delivery_address: plain.delivery_address }
+    }
+
+    fn of_draft(draft: Draft) -> Self {
+        Self { core: draft.core, customer: draft.customer, delivery_address: draft.delivery_address }
+    }
+}
+
 codec::core_accessors!(DeliveryOrder);
 
 impl Order for DeliveryOrder {
@@ -94,7 +104,7 @@ impl Order for DeliveryOrder {
         self.core.order_id.as_bytes()
     }
 
-    codec::core_order_methods!(Kind::Delivery);
+    codec::core_order_methods!();
 }
 
 impl fmt::Debug for DeliveryOrder {

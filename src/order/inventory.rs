@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::{self, Core, Sink};
+use super::codec::fast::Plain;
+use super::codec::{self, Build, Core, Sink};
 use super::validate::{Draft, Kind};
 use super::{Identity, Order, OrderTime, Violation};
 
@@ -89,10 +90,6 @@ impl InventoryOrder {
         Self { core, movement: None }
     }
 
-    fn of_draft(draft: Draft) -> Self {
-        Self { core: draft.core, movement: draft.movement }
-    }
-
     fn write(&self, sink: &mut impl Sink) {
         self.core.write_known(b",\"type\":\"inventory\",\"timestamp\":\"", sink);
         if let Some(movement) = self.movement {
@@ -101,6 +98,19 @@ impl InventoryOrder {
             sink.put(b"\"");
         }
         self.core.write_rest(sink);
+    }
+}
+
+impl Build for InventoryOrder {
+    const KIND: Kind = Kind::Inventory;
+
+    #[inline]
+    fn of_plain(plain: Plain<'_>) -> Self {
+        Self { core: Core::of_plain(&plain), movement: plain.movement }
+    }
+
+    fn of_draft(draft: Draft) -> Self {
+        Self { core: draft.core, movement: draft.movement }
     }
 }
 
@@ -114,7 +124,7 @@ impl Order for InventoryOrder {
         self.core.product_id.as_bytes()
     }
 
-    codec::core_order_methods!(Kind::Inventory);
+    codec::core_order_methods!();
 }
 
 impl fmt::Debug for InventoryOrder {

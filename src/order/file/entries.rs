@@ -2,7 +2,8 @@
 
 use std::io::Read;
 
-use super::element::{Element, Stop};
+use super::current::{Current, End, Phase, trim_end};
+use super::element::Element;
 use super::raw_entry::RawEntry;
 use super::window::{More, Spot, Window, is_blank};
 use crate::order::{ORDER_BYTES_MAX, Violation, ViolationCode};
@@ -46,42 +47,6 @@ pub struct EntryReader<R> {
     current: Option<Current>,
     /// The beginning of an entry that is too long.
     kept: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    Start,
-    /// Behind a byte order mark, before the first byte that is not blank.
-    Opened,
-    Lines,
-    /// In an array. Behind a comma the closing bracket means that an entry is missing.
-    Array {
-        after_comma: bool,
-    },
-    /// At the end of the file within an array.
-    Truncated,
-    /// Behind an array.
-    Behind,
-    /// Nothing more is an entry, but the input is read to its end.
-    Drain,
-    Done,
-}
-
-/// The entry whose end is being looked for. It outlives a call where the input fails or a followed file ends for now.
-struct Current {
-    spot: Spot,
-    scanned: usize,
-    cut: bool,
-    /// `None` for a line.
-    element: Option<Element>,
-}
-
-/// What an entry ends with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Line,
-    Element(Stop),
-    File,
 }
 
 impl<R: Read> EntryReader<R> {
@@ -213,10 +178,47 @@ impl<R: Read> EntryReader<R> {
         Ok(())
     }
 
+    /// In an array: reads the next element with `read`, which finds its end itself; `None`: its end is to be looked for.
+    ///
+    /// Gives what was read, the element's index and its place.
+    #[inline]
+    pub(super) fn next_read<T>(&mut self, read: impl FnOnce(&[u8]) -> Option<(T, usize)>) -> Option<(T, u64, Spot)> {
+        if !matches!(self.phase, Phase::Array { .. }) || self.current.is_some() {
+            return None;
+        }
+        self.leave_given();
+        self.window.skip_blanks();
+        let bytes = self.window.bytes();
+        let (value, length) = read(bytes)?;
+        let behind = bytes.get(length..)?.iter().position(|byte| !is_blank(*byte))?;
+        let length = length + behind;
+        let phase = match bytes.get(length) {
+            Some(b',') => Phase::Array { after_comma: true },
+            Some(b']') => Phase::Behind,
+            _ => return None,
+        };
+        if length > self.limit {
+            return None;
+        }
+        self.phase = phase;
+        self.given = length + 1;
+        let index = self.index;
+        self.index += 1;
+        Some((value, index, self.window.spot()))
+    }
+
     fn next_line(&mut self) -> Result<Option<RawEntry<'_>>> {
         if self.current.is_none() {
             if self.next_byte()?.is_none() {
                 return Ok(None);
+            }
+            // Usually the whole line is in memory.
+            if let Some(length) = memchr::memchr(b'\n', self.window.bytes()).filter(|length| *length <= self.limit) {
+                let (index, spot) = (self.index, self.window.spot());
+                self.index += 1;
+                self.given = length;
+                let bytes = trim_end(self.window.bytes().get(..length).unwrap_or_default());
+                return Ok(Some(RawEntry { index, spot, bytes, cut: false, violation: None }));
             }
             self.current = Some(Current::new(self.window.spot(), None));
         }
@@ -285,14 +287,14 @@ impl<R: Read> EntryReader<R> {
     fn give(&mut self, mut current: Current, length: usize, given: usize, broken: Option<Violation>) -> RawEntry<'_> {
         let index = self.index;
         self.index += 1;
-        let mut violation = broken;
+        let mut violation = broken.map(Box::new);
         let mut given = given;
         if current.cut || length > self.limit {
             current.scanned = length;
             self.cut(&mut current);
             given -= length;
             let sentence = format!("the entry is longer than {} bytes", self.limit);
-            violation = violation.or(Some(Violation::new(ViolationCode::TooLarge, sentence)));
+            violation = violation.or_else(|| Some(Box::new(Violation::new(ViolationCode::TooLarge, sentence))));
         }
         self.given = given;
         let whole = self.window.bytes().get(..length).unwrap_or_default();
@@ -303,7 +305,13 @@ impl<R: Read> EntryReader<R> {
     fn truncated(&mut self) -> RawEntry<'_> {
         self.phase = Phase::Done;
         let violation = Violation::new(ViolationCode::FileTruncated, "the file ends within its array");
-        RawEntry { index: self.index, spot: self.window.spot(), bytes: b"", cut: false, violation: Some(violation) }
+        RawEntry {
+            index: self.index,
+            spot: self.window.spot(),
+            bytes: b"",
+            cut: false,
+            violation: Some(Box::new(violation)),
+        }
     }
 
     /// Behind the array there must be nothing.
@@ -316,7 +324,13 @@ impl<R: Read> EntryReader<R> {
         let bytes = self.window.bytes();
         let bytes = bytes.get(..CUT_KEPT).unwrap_or(bytes);
         let violation = Violation::new(ViolationCode::FileTrailing, "something follows the file's array");
-        Ok(Some(RawEntry { index: self.index, spot: self.window.spot(), bytes, cut: true, violation: Some(violation) }))
+        Ok(Some(RawEntry {
+            index: self.index,
+            spot: self.window.spot(),
+            bytes,
+            cut: true,
+            violation: Some(Box::new(violation)),
+        }))
     }
 
     fn drain(&mut self) -> Result<()> {
@@ -330,64 +344,6 @@ impl<R: Read> EntryReader<R> {
             }
         }
     }
-}
-
-impl Current {
-    fn new(spot: Spot, element: Option<Element>) -> Self {
-        Self { spot, scanned: 0, cut: false, element }
-    }
-
-    /// Looks for the end in the bytes that were not looked at.
-    #[inline]
-    fn look(&mut self, bytes: &[u8]) -> Option<(End, usize)> {
-        match &mut self.element {
-            None => memchr::memchr(b'\n', bytes).map(|at| (End::Line, at)),
-            Some(element) => element.feed(bytes).map(|(stop, at)| (End::Element(stop), at)),
-        }
-    }
-
-    /// The entry without the blanks behind it. A broken element that ends by its place in the line has its comma with it.
-    fn trim<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
-        let trimmed = trim_end(bytes);
-        match trimmed {
-            [inside @ .., b','] if self.element.as_ref().is_some_and(|element| element.broken().is_some()) => {
-                trim_end(inside)
-            }
-            _ => trimmed,
-        }
-    }
-
-    /// How many bytes delimit an element that ends so, what follows it, what is wrong with it.
-    fn judge(&self, end: End) -> (usize, Phase, Option<Violation>) {
-        let element = match (end, &self.element) {
-            (End::Element(Stop::Comma), _) => return (1, Phase::Array { after_comma: true }, None),
-            (End::Element(Stop::Close), _) => return (1, Phase::Behind, None),
-            (End::Element(Stop::Next), _) => return (0, Phase::Array { after_comma: true }, None),
-            (End::Line, _) | (End::File, None) => return (0, Phase::Lines, None),
-            (End::File, Some(element)) => element,
-        };
-        if element.is_closed() {
-            return (0, Phase::Truncated, None);
-        }
-        let violation = match element.broken() {
-            Some(offset) => Violation::new(
-                ViolationCode::FileStructure,
-                "from here on it cannot be told where the next entry begins; nothing more is read",
-            )
-            .offset_by(offset),
-            None => Violation::new(ViolationCode::FileTruncated, "the file ends within this entry"),
-        };
-        (0, Phase::Done, Some(violation))
-    }
-}
-
-fn trim_end(mut bytes: &[u8]) -> &[u8] {
-    while let [inside @ .., last] = bytes
-        && is_blank(*last)
-    {
-        bytes = inside;
-    }
-    bytes
 }
 
 #[cfg(test)]

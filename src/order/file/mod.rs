@@ -19,6 +19,7 @@
 //!                                                                      -> Lint (every violation, with an excerpt)
 //! ```
 
+mod current;
 mod digest;
 mod element;
 mod entries;

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 use super::entries::EntryReader;
 use super::raw_entry::RawEntry;
+use super::window::Spot;
 use crate::Result;
 use crate::order::{Identity, Order, Source, Violation, ViolationCode};
 
@@ -151,6 +152,12 @@ impl<O: Order, R: Read> Iterator for OrderReader<O, R> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let source = self.source;
+        if let Some((order, index, spot)) = self.entries.next_read(usual::<O>) {
+            return Some(Ok(match order {
+                Some(order) => placed(order, index, spot, source),
+                None => Entry::Filtered { index },
+            }));
+        }
         match self.entries.next_entry() {
             Ok(entry) => Some(Ok(judge(&entry?, source))),
             Err(error) => Some(Err(error)),
@@ -158,87 +165,37 @@ impl<O: Order, R: Read> Iterator for OrderReader<O, R> {
     }
 }
 
+/// The order that the bytes begin with, or `None` for one of another type, with its length.
+#[inline]
+fn usual<O: Order>(bytes: &[u8]) -> Option<(Option<O>, usize)> {
+    match O::decode_prefix(bytes)? {
+        (Ok(order), length) => Some((Some(order), length)),
+        (Err(violation), length) if violation.code() == ViolationCode::TypeOther => Some((None, length)),
+        (Err(_), _) => None,
+    }
+}
+
 #[inline]
 fn judge<O: Order>(entry: &RawEntry<'_>, source: Option<Source>) -> Entry<O> {
     let read = match entry.violation() {
         Some(violation) => Err(violation.clone()),
-        None => O::decode(entry.bytes()).and_then(|order| identified(order, entry.index(), source)),
+        None => O::decode(entry.bytes()),
     };
     match read {
-        Ok(order) => Entry::Order(Located { order, index: entry.index(), line: entry.line(), column: entry.column() }),
+        Ok(order) => placed(order, entry.index(), entry.spot, source),
         Err(violation) if violation.code() == ViolationCode::TypeOther => Entry::Filtered { index: entry.index() },
         Err(violation) => Entry::Rejected(Rejection::new(entry, violation)),
     }
 }
 
 #[inline]
-fn identified<O: Order>(mut order: O, index: u64, source: Option<Source>) -> std::result::Result<O, Violation> {
+fn placed<O: Order>(mut order: O, index: u64, spot: Spot, source: Option<Source>) -> Entry<O> {
     if let Some(source) = source {
-        order.set_identity(Identity::numbered(source, index)?);
+        // A file of 2^48 entries would have at least as many bytes: no index comes near the limit.
+        order.set_identity(Identity::Numbered { source, index });
     }
-    Ok(order)
+    Entry::Order(Located { order, index, line: spot.line, column: spot.column })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::order::{DeliveryOrder, InventoryOrder};
-
-    const ORDERS: &[u8] = include_bytes!("../../../fixtures/orders.json");
-    const MALFORMED: &[u8] = include_bytes!("../../../fixtures/orders_malformed.json");
-
-    fn counts<O: Order>(file: &[u8]) -> (usize, usize, usize) {
-        OrderReader::<O, _>::new(file).fold((0, 0, 0), |(orders, filtered, rejected), entry| match entry.unwrap() {
-            Entry::Order(_) => (orders + 1, filtered, rejected),
-            Entry::Filtered { .. } => (orders, filtered + 1, rejected),
-            Entry::Rejected(_) => (orders, filtered, rejected + 1),
-        })
-    }
-
-    #[test]
-    fn the_fixture_gives_13_inventory_and_21_delivery_orders() {
-        assert_eq!(counts::<InventoryOrder>(ORDERS), (13, 21, 0));
-        assert_eq!(counts::<DeliveryOrder>(ORDERS), (21, 13, 0));
-        assert_eq!(counts::<DeliveryOrder>(MALFORMED), (0, 8, 0));
-        assert_eq!(counts::<DeliveryOrder>(include_bytes!("../../../fixtures/deliveries.json")), (12, 0, 0));
-    }
-
-    #[test]
-    fn the_malformed_fixture_gives_8_rejections_at_the_exact_places() {
-        let rejections: Vec<_> = OrderReader::<InventoryOrder, _>::new(MALFORMED)
-            .map(|entry| match entry.unwrap() {
-                Entry::Rejected(rejection) => rejection,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        let seen: Vec<_> = rejections.iter().map(|one| (one.line, one.column, one.violation.code().as_str())).collect();
-        let lines = MALFORMED.split(|byte| *byte == b'\n').map(|line| std::str::from_utf8(line).unwrap());
-        let value_at =
-            |line: &str| line.find("\"timestamp\": ").map(|at| at as u64 + "\"timestamp\": ".len() as u64 + 1);
-        let expected: Vec<_> =
-            (1..).zip(lines).filter_map(|(at, line)| Some((at, value_at(line)?, "ORD-DATE-INVALID"))).collect();
-        assert_eq!(seen, expected);
-        assert_eq!(seen.len(), 8);
-        assert_eq!(
-            rejections[0].to_string(),
-            "2:97: ORD-DATE-INVALID: `116/2023` is not a date M/D/YYYY or ISO 8601, or no such day exists (/timestamp)"
-        );
-        assert_eq!((rejections[0].entry_line, rejections[0].entry_column), (2, 3));
-        assert!(rejections[7].bytes.starts_with(b"{\"order_id\": \"43\"") && rejections[7].bytes.ends_with(b"}"));
-    }
-
-    #[test]
-    fn identities_count_every_entry_good_or_bad_and_of_either_type() {
-        let source = Source::of_digest([7; 32]);
-        let all: Vec<_> =
-            OrderReader::<InventoryOrder, _>::new(ORDERS).with_source(source).map(Result::unwrap).collect();
-        for (place, entry) in all.iter().enumerate() {
-            let expected = Identity::numbered(source, place as u64).unwrap();
-            match entry {
-                Entry::Order(located) => assert_eq!(located.order.identity(), Some(&expected)),
-                Entry::Filtered { index } => assert_eq!(*index, place as u64),
-                Entry::Rejected(rejection) => panic!("{rejection}"),
-            }
-        }
-    }
-}
+mod tests;

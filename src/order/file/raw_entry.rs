@@ -10,7 +10,7 @@ pub struct RawEntry<'a> {
     pub(super) spot: Spot,
     pub(super) bytes: &'a [u8],
     pub(super) cut: bool,
-    pub(super) violation: Option<Violation>,
+    pub(super) violation: Option<Box<Violation>>,
 }
 
 impl<'a> RawEntry<'a> {
@@ -47,7 +47,7 @@ impl<'a> RawEntry<'a> {
     /// What the reader itself found wrong: then there is no order in it.
     #[must_use]
     pub fn violation(&self) -> Option<&Violation> {
-        self.violation.as_ref()
+        self.violation.as_deref()
     }
 
     /// The line and column of the byte at `offset` of the entry; its beginning where that byte was not kept.

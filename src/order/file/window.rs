@@ -24,10 +24,11 @@ impl Spot {
 
     /// The place after these bytes.
     pub(super) fn after(self, bytes: &[u8]) -> Self {
-        let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
-        let last = if lines == 0 { None } else { memchr::memrchr(b'\n', bytes) };
-        let (before, tail) = match last.and_then(|last| bytes.get(last + 1..)) {
-            Some(tail) => (Self { line: self.line + lines, column: 1, fresh: true }, tail),
+        let (before, tail) = match memchr::memrchr(b'\n', bytes).and_then(|last| bytes.get(last + 1..)) {
+            Some(tail) => {
+                let lines = memchr::memchr_iter(b'\n', bytes).count() as u64;
+                (Self { line: self.line + lines, column: 1, fresh: true }, tail)
+            }
             None => (self, bytes),
         };
         let fresh = before.fresh && tail.iter().all(|byte| is_blank(*byte));

@@ -23,12 +23,12 @@ impl Kind {
     /// Reads the field `type`, in any case.
     #[inline]
     pub(in crate::order) fn read(text: &[u8]) -> Option<Self> {
-        if text.eq_ignore_ascii_case(b"inventory") {
-            Some(Self::Inventory)
-        } else if text.eq_ignore_ascii_case(b"delivery") {
-            Some(Self::Delivery)
-        } else {
-            None
+        match text {
+            b"inventory" => Some(Self::Inventory),
+            b"delivery" => Some(Self::Delivery),
+            _ if text.eq_ignore_ascii_case(b"inventory") => Some(Self::Inventory),
+            _ if text.eq_ignore_ascii_case(b"delivery") => Some(Self::Delivery),
+            _ => None,
         }
     }
 }

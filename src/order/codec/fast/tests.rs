@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
-use crate::order::validate::examine;
-use crate::order::{Customer, DeliveryAddress, DeliveryOrder, InventoryOrder, Order};
+use crate::order::codec::Core;
+use crate::order::validate::{Draft, examine};
+use crate::order::{Customer, DeliveryAddress, DeliveryOrder, InventoryOrder, Order, ViolationCode};
 
 const USUAL: &str =
     r#"{"order_id": "97537", "product_id": "02758", "quantity": 35, "type": "inventory", "timestamp": "5/30/2023"}"#;
@@ -16,14 +17,46 @@ const FULL: &str = concat!(
     r#""delivery_address":{"line1":"1 High Street","line2":"x","city":"y","region":"z","postal_code":"1","country":"GB"}}"#
 );
 
+fn draft(plain: Plain<'_>) -> Draft {
+    Draft {
+        kind: plain.kind,
+        type_offset: plain.type_offset,
+        core: Core::of_plain(&plain),
+        movement: plain.movement,
+        customer: plain.customer,
+        delivery_address: plain.delivery_address,
+    }
+}
+
 /// Whether the fast path was taken; where it was, the general parser must have read the same.
 fn agrees(value: &[u8]) -> bool {
-    let fast = read(value);
-    if let Some(fast) = &fast {
-        let slow = examine(value, None);
-        assert_eq!(slow.as_ref().ok(), Some(fast), "{:?}", String::from_utf8_lossy(value));
+    if let Some((plain, length)) = read_prefix(value) {
+        assert_eq!(examine(&value[..length], None).ok(), Some(draft(plain)), "{:?}", String::from_utf8_lossy(value));
+    }
+    let fast = read(value).map(draft);
+    if fast.is_some() {
+        assert_eq!(examine(value, None).ok(), fast, "{:?}", String::from_utf8_lossy(value));
     }
     fast.is_some()
+}
+
+#[test]
+fn an_order_is_found_at_the_beginning_of_longer_bytes() {
+    for order in [USUAL, FULL] {
+        for behind in ["", "}", ", {\"a\": 1}", "\n]", "\u{e9}", &"\u{e9}".repeat(PREFIX_MAX)] {
+            let bytes = format!("{order}{behind}");
+            assert!(agrees(bytes.as_bytes()) == behind.is_empty() || behind == "\n]");
+            assert_eq!(read_prefix(bytes.as_bytes()).map(|(_, length)| length), Some(order.len()), "{behind}");
+        }
+    }
+    assert!(read_prefix(&USUAL.as_bytes()[..USUAL.len() - 1]).is_none());
+}
+
+#[test]
+fn a_value_beyond_the_limit_is_refused_by_both() {
+    let huge = format!("{USUAL}{}", " ".repeat(ORDER_BYTES_MAX));
+    assert!(!agrees(huge.as_bytes()));
+    assert_eq!(InventoryOrder::decode(huge.as_bytes()).unwrap_err().code(), ViolationCode::TooLarge);
 }
 
 #[test]
