@@ -4,6 +4,7 @@
 //! own below `target/tmp`, which is removed with the cluster unless the test has failed.
 
 use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -16,9 +17,17 @@ use crate::support::wait;
 const START: Duration = Duration::from_secs(120);
 const STOP: Duration = Duration::from_secs(60);
 
+/// Brokers by their addresses, whoever runs them: what clients are told.
+#[derive(Clone, Debug)]
+pub(crate) struct Servers {
+    /// `127.0.0.1:PORT,...`
+    pub(crate) bootstrap: String,
+}
+
 /// Running nodes. Dropped, they are killed.
 #[derive(Debug)]
 pub(crate) struct Cluster {
+    servers: Servers,
     folder: PathBuf,
     nodes: Vec<Node>,
     keep: bool,
@@ -43,7 +52,7 @@ impl Cluster {
         let folder = install::scratch().join(format!("kafka-{}-{number}", std::process::id()));
         let ports = Ports::free(nodes);
         let made = (0..nodes).map(|index| Node::make(&folder, index, &ports, settings)).collect();
-        let mut cluster = Self { folder, nodes: made, keep: false };
+        let mut cluster = Self::of(folder, made);
         let formatting: Vec<_> = cluster.nodes.iter().map(|node| node.format().start()).collect();
         formatting.into_iter().for_each(|format| drop(format.finish(START).ok()));
         drop(ports);
@@ -52,10 +61,9 @@ impl Cluster {
         cluster
     }
 
-    /// What clients are told: `127.0.0.1:PORT,...`.
-    pub(crate) fn bootstrap(&self) -> String {
-        let addresses: Vec<_> = self.nodes.iter().map(Node::address).collect();
-        addresses.join(",")
+    fn of(folder: PathBuf, nodes: Vec<Node>) -> Self {
+        let addresses: Vec<_> = nodes.iter().map(Node::address).collect();
+        Self { servers: Servers { bootstrap: addresses.join(",") }, folder, nodes, keep: false }
     }
 
     /// Ends it; what it logged is kept where it matters.
@@ -66,6 +74,14 @@ impl Cluster {
     /// Node `number`, from 1 as Kafka counts.
     pub(crate) fn node(&mut self, number: usize) -> &mut Node {
         self.nodes.get_mut(number - 1).expect("a node of the cluster")
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Servers;
+
+    fn deref(&self) -> &Servers {
+        &self.servers
     }
 }
 

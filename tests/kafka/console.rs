@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Servers};
 use crate::install;
 use crate::support::program::{Finished, Program};
 
@@ -46,7 +46,7 @@ fn before_4() -> bool {
     install::kafka_version().starts_with("3.")
 }
 
-impl Cluster {
+impl Servers {
     /// The group protocols that the brokers speak, by the values of `group.protocol`.
     pub(crate) fn group_protocols() -> &'static [&'static str] {
         if before_4() { &["classic"] } else { &["classic", "consumer"] }
@@ -54,7 +54,7 @@ impl Cluster {
 
     /// A console tool that talks to this cluster.
     pub(crate) fn tool(&self, tool: Tool) -> Program {
-        cluster::java(&["-Xmx256m"], None).arg(tool.class()).arg("--bootstrap-server").arg(self.bootstrap())
+        cluster::java(&["-Xmx256m"], None).arg(tool.class()).arg("--bootstrap-server").arg(&self.bootstrap)
     }
 
     /// Makes a topic, with as many copies as the cluster has by default.

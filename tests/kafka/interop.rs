@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::Servers;
 use crate::shop::{self, File};
 use crate::support::ndjson;
 use crate::{Case, Shared, case};
@@ -48,7 +48,7 @@ fn canonical(order: &str) -> String {
     serde_json::to_string(&fields).expect("a map of values")
 }
 
-fn printed_by_java(cluster: &Cluster, topic: &str, count: usize) -> Vec<Seen> {
+fn printed_by_java(cluster: &Servers, topic: &str, count: usize) -> Vec<Seen> {
     let seen = cluster.console_consume(topic, count).into_iter().map(|record| {
         let identity = record.header("idempotency-key").unwrap_or_else(|| panic!("no identity: {record:?}")).to_owned();
         (record.partition.into(), record.offset, record.key, identity, canonical(&record.value))
@@ -58,7 +58,7 @@ fn printed_by_java(cluster: &Cluster, topic: &str, count: usize) -> Vec<Seen> {
     seen
 }
 
-fn printed_by_python(cluster: &Cluster, topic: &str, count: usize) -> Vec<Seen> {
+fn printed_by_python(cluster: &Servers, topic: &str, count: usize) -> Vec<Seen> {
     let seen = cluster.python("consume.py", &[topic, &count.to_string()], "").into_iter().map(|record| {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("no text: {record}")).to_owned();
         let number = |name: &str| record[name].as_i64().unwrap_or_else(|| panic!("{name}: {record}"));

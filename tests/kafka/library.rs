@@ -13,7 +13,7 @@ use orderflow::wire::message::{
 };
 use orderflow::wire::record_batch::{BatchBuilder, BatchReader, Header, RecordParts};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Servers};
 use crate::support::on_runtime;
 use crate::{Case, Shared, case};
 
@@ -27,8 +27,8 @@ pub(crate) const CASES: &[Case] = &[
 
 const SOON: Duration = Duration::from_secs(30);
 
-async fn connect(cluster: &Cluster) -> Client {
-    Client::connect(&ClientConfig::new(cluster.bootstrap())).await.expect("a connection")
+async fn connect(cluster: &Servers) -> Client {
+    Client::connect(&ClientConfig::new(cluster.bootstrap.as_str())).await.expect("a connection")
 }
 
 fn a_topic_that_we_make_is_there_for_others_with_its_settings(shared: &Shared) {
@@ -126,7 +126,7 @@ fn batches_that_others_build_are_read_by_us_in_each_codec(shared: &Shared) {
 }
 
 /// Reads partition 0 from its beginning: the batches' codecs, the records as `key<TAB>value`.
-async fn read(cluster: &Cluster, name: &str, count: usize) -> (Vec<Compression>, Vec<String>) {
+async fn read(cluster: &Servers, name: &str, count: usize) -> (Vec<Compression>, Vec<String>) {
     let client = connect(cluster).await;
     let topic = client.topic(name, Missing::Refuse, SOON).await.expect("the topic");
     let (mut codecs, mut records, mut decompressor) = (Vec::new(), Vec::new(), Decompressor::new());

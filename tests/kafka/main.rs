@@ -10,6 +10,7 @@
 
 mod cluster;
 mod console;
+mod development;
 mod harness;
 mod install;
 mod interop;
@@ -73,7 +74,7 @@ impl Shared {
 fn main() -> ExitCode {
     harness::own_if_told();
     let shared = Arc::new(Shared::default());
-    let cases = [harness::CASES, library::CASES, interop::CASES, recovery::CASES].concat();
+    let cases = [harness::CASES, development::CASES, library::CASES, interop::CASES, recovery::CASES].concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     if let Some(cluster) = Arc::into_inner(shared).and_then(|shared| shared.cluster.into_inner()) {

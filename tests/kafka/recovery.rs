@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Servers};
 use crate::shop::{self, File, WORK};
 use crate::support::ndjson;
 use crate::support::program::Signal;
@@ -35,7 +35,7 @@ fn applied(lines: &[String]) -> usize {
 
 fn the_group_tool_shows_what_we_have_committed_in_either_protocol(shared: &Shared) {
     let cluster = shared.cluster();
-    for protocol in Cluster::group_protocols() {
+    for protocol in Servers::group_protocols() {
         let (topic, file, folder) =
             (format!("lag-{protocol}"), File::of(600, 50), tempfile::tempdir().expect("a folder"));
         let group_protocol = format!("group.protocol={protocol}");
@@ -92,8 +92,8 @@ fn sigterm_ends_a_consumer_cleanly_with_its_positions_committed(shared: &Shared)
 fn sigterm_ends_a_producer_cleanly_with_each_order_acknowledged(shared: &Shared) {
     let (cluster, topic) = (shared.cluster(), "sigterm-producer");
     cluster.create_topic(topic, 3);
-    let address = cluster.bootstrap();
-    let producer = crate::support::example::example("inventory_producer").args(["-b", &address, "--topic", topic]);
+    let producer =
+        crate::support::example::example("inventory_producer").args(["-b", &cluster.bootstrap, "--topic", topic]);
     let producer = producer.args(["--json", "--generate", "--seed", "7", "--rate", "500"]).start();
     producer.await_stdout("the first receipt comes", TAKE_OVER, |line| line.contains("\"offset\""));
     producer.signal(Signal::Terminate);
@@ -119,7 +119,7 @@ fn a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact(shared: 
 }
 
 /// Starts a consumer, and kills it once it has applied `wanted` orders.
-fn kill_after(cluster: &Cluster, topic: &str, store: &Path, wanted: usize) {
+fn kill_after(cluster: &Servers, topic: &str, store: &Path, wanted: usize) {
     let consumer = cluster.consumer(topic, store).start();
     let enough = || (applied(&consumer.stdout()) >= wanted).then_some(());
     crate::support::wait::until("enough orders are applied", TAKE_OVER, enough);
@@ -149,7 +149,7 @@ fn a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing(_: &Shared) {
 }
 
 /// Reads the log back: each identity once, and each product's orders in the order of the file. Gives how many.
-fn in_log(cluster: &Cluster, topic: &str, orders: usize) -> usize {
+fn in_log(cluster: &Servers, topic: &str, orders: usize) -> usize {
     let ends: i64 = cluster.ends(topic).iter().map(|(_, end)| end).sum();
     assert_eq!(usize::try_from(ends), Ok(orders), "lost or repeated");
     let (mut identities, mut last) = (BTreeSet::new(), BTreeMap::new());

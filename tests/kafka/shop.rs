@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::cluster::Cluster;
+use crate::cluster::Servers;
 use crate::support::example::example;
 use crate::support::ndjson;
 use crate::support::program::Program;
@@ -47,16 +47,16 @@ impl File {
     }
 }
 
-impl Cluster {
+impl Servers {
     /// `inventory_producer` that reads stdin, and prints a receipt a line.
     pub(crate) fn producer(&self, topic: &str, source: &str) -> Program {
-        let producer = example("inventory_producer").args(["-b", &self.bootstrap(), "--topic", topic]);
+        let producer = example("inventory_producer").args(["-b", &self.bootstrap, "--topic", topic]);
         producer.args(["--json", "--source", source, "-"])
     }
 
     /// `inventory_consumer` that prints an outcome a line; its group is the topic's name.
     pub(crate) fn consumer(&self, topic: &str, store: &Path) -> Program {
-        let consumer = example("inventory_consumer").args(["-b", &self.bootstrap(), "--topic", topic, "-g", topic]);
+        let consumer = example("inventory_consumer").args(["-b", &self.bootstrap, "--topic", topic, "-g", topic]);
         consumer.arg("--json").arg("--store").arg(store)
     }
 
