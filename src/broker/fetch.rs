@@ -51,7 +51,7 @@ pub(super) async fn serve(mut call: Call) -> Result<Served, Close> {
     let mut request: FetchRequest = call.decode()?;
     let limits = Limits::new(&request);
     let (id, version) = (request.session_id, call.version());
-    let taken = call.shared.sessions().take(&mut request, version);
+    let taken = call.shared.sessions().take(call.node, &mut request, version);
     let mut session = match taken {
         Ok(session) => session,
         Err(error) => return refused(&call, id, error, call.judge(Target::is_everything).await?),

@@ -46,6 +46,8 @@ pub(super) struct Wanted {
 pub(super) struct Session {
     /// 0 for a request without session.
     pub(super) id: i32,
+    /// The node that keeps it.
+    node: i32,
     /// The number that the next request must have.
     epoch: i32,
     with_ids: bool,
@@ -67,17 +69,17 @@ impl Sessions {
     ///
     /// # Errors
     /// The error that answers the whole request.
-    pub(super) fn take(&mut self, request: &mut FetchRequest, version: i16) -> Result<Session, KafkaError> {
+    pub(super) fn take(&mut self, node: i32, request: &mut FetchRequest, version: i16) -> Result<Session, KafkaError> {
         let mut session = match (request.session_id, request.session_epoch) {
             (id, FIRST) => {
-                self.by_id.remove(&id);
-                self.open()
+                self.close(node, id);
+                self.open(node)
             }
             (id, NONE) => {
-                self.by_id.remove(&id);
-                Session::new(0)
+                self.close(node, id);
+                Session::new(node, 0)
             }
-            (id, epoch) => self.resume(id, epoch, version)?,
+            (id, epoch) => self.resume((node, id), epoch, version)?,
         };
         session.with_ids = version >= FIRST_WITH_IDS;
         session.change(request);
@@ -93,13 +95,25 @@ impl Sessions {
         }
     }
 
-    /// Forgets all sessions, as a broker does that restarts.
+    /// Forgets all sessions.
     pub(super) fn clear(&mut self) {
         self.by_id.clear();
     }
 
-    fn resume(&mut self, id: i32, epoch: i32, version: i16) -> Result<Session, KafkaError> {
-        let session = self.by_id.get(&id).ok_or(KafkaError::FetchSessionIdNotFound)?;
+    /// Forgets the sessions of a node that stops.
+    pub(super) fn clear_node(&mut self, node: i32) {
+        self.by_id.retain(|_, session| session.node != node);
+    }
+
+    fn close(&mut self, node: i32, id: i32) {
+        if self.by_id.get(&id).is_some_and(|session| session.node == node) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    fn resume(&mut self, (node, id): (i32, i32), epoch: i32, version: i16) -> Result<Session, KafkaError> {
+        let session = self.by_id.get(&id).filter(|session| session.node == node);
+        let session = session.ok_or(KafkaError::FetchSessionIdNotFound)?;
         if session.epoch != epoch {
             return Err(KafkaError::InvalidFetchSessionEpoch);
         }
@@ -110,24 +124,25 @@ impl Sessions {
     }
 
     /// A new session, or one of id 0, which is none, when there is no room.
-    fn open(&mut self) -> Session {
+    fn open(&mut self, node: i32) -> Session {
         if self.by_id.len() >= MAX_SESSIONS {
             let oldest = self.by_id.values().min_by_key(|session| session.last_used);
             match oldest.filter(|session| session.last_used.elapsed() >= SAFE).map(|session| session.id) {
                 Some(id) => self.by_id.remove(&id),
-                None => return Session::new(0),
+                None => return Session::new(node, 0),
             };
         }
         // Ids are not used again soon: an id that is still meant by an old client must not name another's session.
         self.last_id = if self.last_id == i32::MAX { 1 } else { self.last_id + 1 };
-        Session::new(self.last_id)
+        Session::new(node, self.last_id)
     }
 }
 
 impl Session {
-    fn new(id: i32) -> Self {
+    fn new(node: i32, id: i32) -> Self {
         Self {
             id,
+            node,
             epoch: FIRST,
             with_ids: false,
             turns: BTreeMap::new(),
@@ -209,14 +224,14 @@ mod tests {
     #[tokio::test]
     async fn a_session_remembers_its_partitions_and_takes_changes() {
         let mut sessions = Sessions::default();
-        let first = sessions.take(&mut request(0, 0, &[(0, 5), (1, 5), (2, 5)]), 12).unwrap();
+        let first = sessions.take(1, &mut request(0, 0, &[(0, 5), (1, 5), (2, 5)]), 12).unwrap();
         assert!(!first.is_incremental());
         let id = first.id;
         sessions.put_back(first);
         let mut next = request(id, 1, &[(1, 9)]);
         next.forgotten_topics_data =
             vec![ForgottenTopic { topic: "t".into(), partitions: vec![0], ..Default::default() }];
-        let second = sessions.take(&mut next, 12).unwrap();
+        let second = sessions.take(1, &mut next, 12).unwrap();
         assert!(second.is_incremental());
         assert_eq!(asks(&second), [(1, 9), (2, 5)]);
     }
@@ -224,10 +239,11 @@ mod tests {
     #[tokio::test]
     async fn a_wrong_number_an_unknown_session_and_a_changed_naming_are_refused() {
         let mut sessions = Sessions::default();
-        let session = sessions.take(&mut request(0, 0, &[(0, 0)]), 12).unwrap();
+        let session = sessions.take(1, &mut request(0, 0, &[(0, 0)]), 12).unwrap();
         let id = session.id;
         sessions.put_back(session);
-        let mut take = |epoch, version| sessions.take(&mut request(id, epoch, &[]), version).map(|session| session.id);
+        let mut take =
+            |epoch, version| sessions.take(1, &mut request(id, epoch, &[]), version).map(|session| session.id);
         assert_eq!(take(2, 12), Err(KafkaError::InvalidFetchSessionEpoch));
         assert_eq!(take(1, 13), Err(KafkaError::FetchSessionTopicIdError));
         assert_eq!(take(1, 12), Ok(id));
@@ -235,13 +251,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_session_belongs_to_its_node_and_ends_with_it() {
+        let mut sessions = Sessions::default();
+        let session = sessions.take(1, &mut request(0, 0, &[(0, 0)]), 12).unwrap();
+        let id = session.id;
+        sessions.put_back(session);
+        sessions.clear_node(2);
+        let mut take = |node| sessions.take(node, &mut request(id, 1, &[]), 12).map(|session| session.id);
+        assert_eq!(take(2), Err(KafkaError::FetchSessionIdNotFound));
+        assert_eq!(take(1), Ok(id));
+        sessions.clear_node(1);
+        assert!(sessions.by_id.is_empty());
+    }
+
+    #[tokio::test]
     async fn asking_anew_or_for_none_ends_the_old_session() {
         let mut sessions = Sessions::default();
         for epoch in [FIRST, NONE] {
-            let old = sessions.take(&mut request(0, FIRST, &[(0, 0)]), 12).unwrap();
+            let old = sessions.take(1, &mut request(0, FIRST, &[(0, 0)]), 12).unwrap();
             let id = old.id;
             sessions.put_back(old);
-            let new = sessions.take(&mut request(id, epoch, &[(0, 0)]), 12).unwrap();
+            let new = sessions.take(1, &mut request(id, epoch, &[(0, 0)]), 12).unwrap();
             assert_ne!(new.id, id);
             assert_eq!(new.id == 0, epoch == NONE);
             assert!(sessions.by_id.is_empty());
@@ -252,7 +282,7 @@ mod tests {
     async fn a_full_cache_gives_up_only_a_session_that_was_idle_for_long() {
         let mut sessions = Sessions::default();
         let mut open = || {
-            let session = sessions.take(&mut request(0, 0, &[]), 12).unwrap();
+            let session = sessions.take(1, &mut request(0, 0, &[]), 12).unwrap();
             let id = session.id;
             sessions.put_back(session);
             id
@@ -268,7 +298,7 @@ mod tests {
     #[tokio::test]
     async fn a_partition_that_was_served_goes_to_the_end_of_the_order() {
         let mut sessions = Sessions::default();
-        let mut session = sessions.take(&mut request(0, 0, &[(0, 0), (1, 0), (2, 0)]), 12).unwrap();
+        let mut session = sessions.take(1, &mut request(0, 0, &[(0, 0), (1, 0), (2, 0)]), 12).unwrap();
         session.tell(&TopicKey::Name("t".into()), 0, (1, 0), true);
         session.tell(&TopicKey::Name("t".into()), 1, (1, 0), false);
         assert_eq!(asks(&session), [(1, 0), (2, 0), (0, 0)]);

@@ -54,6 +54,7 @@ impl Running {
         if let Some(tasks) = tasks {
             tasks.finish(STOP_WITHIN).await;
         }
+        shared.sessions().clear_node(node);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orderflow::broker::DevBroker;
 use orderflow::wire::compression::{Compression, Compressor};
-use orderflow::wire::message::{ApiKey, Request, RequestHeader, decode_body, decode_response_header, encode_body};
+use orderflow::wire::message::{Request, RequestHeader, decode_body, decode_response_header, encode_body};
 use orderflow::wire::record_batch::{BatchBuilder, BatchReader, NO_PRODUCER, ProducerStamp, RecordParts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;

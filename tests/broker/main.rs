@@ -1,10 +1,19 @@
 //! The development broker, spoken to over sockets by a client that knows nothing but messages.
 
-#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 #![allow(clippy::print_stdout, reason = "a broker run by hand tells its address")]
 
+mod admin;
 mod by_hand;
 mod client;
+mod faults;
 mod fetch;
+mod groups;
 mod produce;
 mod requests;
