@@ -33,7 +33,7 @@ pub(crate) enum Event {
 }
 
 /// When a partition came to be known, which decides where it begins without a position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Found {
     /// It was there at the start: `auto.offset.reset` decides.
     AtStart,

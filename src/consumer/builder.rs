@@ -2,9 +2,17 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
+use super::commit::{Committer, GroupOffsets};
 use super::config::ConsumerConfig;
-use super::{Concurrency, Handler, OrderConsumer, Settled};
+use super::dispatch::Dispatch;
+use super::dispatch::store::StoreDispatch;
+use super::dispatch::teller::Teller;
+use super::positions::{Positions, StorePositions};
+use super::run::{Commits, Run};
+use super::{Concurrency, Control, Handler, OrderConsumer, Settled};
+use crate::cluster::Cluster;
 use crate::config::{ClientConfig, properties};
 use crate::order::Order;
 use crate::store::Store;
@@ -71,7 +79,7 @@ impl<O: Order> ConsumerBuilder<O> {
         Self { options, work: Undecided }
     }
 
-    /// Applies the orders to this store, where each takes effect once.
+    /// Applies the orders to this store, where each takes effect once. It is closed when the run ends.
     pub fn store<S: Store<O>>(self, store: S) -> ConsumerBuilder<O, InStore<S>> {
         ConsumerBuilder { options: self.options, work: InStore { store } }
     }
@@ -138,7 +146,13 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let owner = self.work.store.identity();
         let group = self.options.group_or(Some(&owner.group))?;
         owner.check(&group, O::TYPE)?;
-        self.options.consumer(group).await
+        let store = Arc::new(self.work.store);
+        let parts = self.options.parts(group).await?;
+        let positions = Arc::new(StorePositions::new(store.clone(), parts.offsets.clone()));
+        let backoff = parts.config.backoff;
+        Ok(parts.consumer(positions, Commits::News, |committer, teller| {
+            StoreDispatch::new(store, committer, teller, backoff)
+        }))
     }
 }
 
@@ -153,7 +167,8 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
     /// Nothing has begun.
     pub async fn build(self) -> Result<OrderConsumer<O>> {
         let group = self.options.group_or(None)?;
-        self.options.consumer(group).await
+        self.options.parts(group).await?;
+        Err(Error::new(ErrorCode::Internal, "handlers come next"))
     }
 }
 
@@ -169,9 +184,43 @@ impl<O: Order> Options<O> {
         Ok(group.to_owned())
     }
 
-    async fn consumer(self, _group: String) -> Result<OrderConsumer<O>> {
-        ConsumerConfig::read(&self.config)?;
-        Err(Error::new(ErrorCode::Internal, "a consumer cannot run yet"))
+    /// Reaches the cluster and lays out what every consumer needs.
+    async fn parts(self, group: String) -> Result<Parts<O>> {
+        let config = Arc::new(ConsumerConfig::read(&self.config)?);
+        let cluster = Cluster::connect(&self.config).await?;
+        let topic: Arc<str> = self.topic.as_deref().unwrap_or(O::TOPIC).into();
+        let offsets = Arc::new(GroupOffsets::new(cluster.clone(), group));
+        let control = Control::new();
+        let teller = Teller::new(self.observer, control.clone(), self.limit);
+        Ok(Parts { cluster, topic, config, offsets, control, teller, end: self.end })
+    }
+}
+
+/// What every consumer is made of.
+struct Parts<O> {
+    cluster: Cluster,
+    topic: Arc<str>,
+    config: Arc<ConsumerConfig>,
+    offsets: Arc<GroupOffsets>,
+    control: Control,
+    teller: Teller<O>,
+    end: End,
+}
+
+impl<O: Order> Parts<O> {
+    fn consumer<D: Dispatch + 'static>(
+        self,
+        positions: Arc<dyn Positions>,
+        commits: Commits,
+        dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> D,
+    ) -> OrderConsumer<O> {
+        let Self { cluster, topic, config, offsets, control, teller, end } = self;
+        let committer =
+            Arc::new(Committer::start(offsets, topic.clone(), control.clone(), config.commit_interval, config.backoff));
+        let dispatch = dispatch(committer.clone(), teller);
+        let shown = control.clone();
+        let run = Run { cluster, topic, config, control, positions, committer, dispatch, end, commits };
+        OrderConsumer { engine: Box::new(run), control: shown, order: PhantomData }
     }
 }
 

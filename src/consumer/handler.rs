@@ -11,7 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::Delivered;
-use crate::BoxError;
+use crate::{BoxError, Error};
 
 /// The code that an order is given to; closures implement it too.
 ///
@@ -126,7 +126,7 @@ impl Failure {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Failure {
     fn from(cause: E) -> Self {
-        let passing = (&cause as &dyn Any).downcast_ref::<crate::Error>().is_none_or(crate::Error::is_retriable);
+        let passing = (&cause as &dyn Any).downcast_ref::<Error>().is_none_or(Error::is_retriable);
         if passing { Self::retriable(cause) } else { Self::permanent(cause) }
     }
 }
@@ -156,7 +156,7 @@ pub enum Concurrency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Error, ErrorCode};
+    use crate::ErrorCode;
 
     fn answer(error: impl Into<Failure>) -> Failure {
         error.into()

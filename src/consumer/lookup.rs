@@ -1,4 +1,4 @@
-//! Asking leaders where partitions begin and end, and where leader epochs end.
+//! What leaders are asked: where a partition begins, where it ends, where a leader epoch ends.
 //!
 //! One request a broker, one answer a partition: a partition whose leader is away does not hold up the others.
 

@@ -30,8 +30,10 @@ mod handler;
 mod ledger;
 mod lookup;
 mod positions;
+mod reader;
 mod record;
 mod retry;
+mod run;
 #[cfg(test)]
 mod sample;
 mod settled;
@@ -141,5 +143,7 @@ impl<O: Order> fmt::Debug for OrderConsumer<O> {
 /// A consumer whose store or handler is chosen, so that its type need not be named.
 pub(crate) trait Engine: Send {
     /// Runs to the end.
-    fn run<'s>(self: Box<Self>, stop: BoxFuture<'s, ()>) -> BoxFuture<'s, Result<Summary>>;
+    fn run<'s>(self: Box<Self>, stop: BoxFuture<'s, ()>) -> BoxFuture<'s, Result<Summary>>
+    where
+        Self: 's;
 }

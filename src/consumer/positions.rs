@@ -100,18 +100,26 @@ impl Positions for KafkaPositions {
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {
         async move {
             let committed = self.offsets.read(&topic.name, partitions).await?;
-            Ok(committed.into_iter().map(|(partition, committed)| (partition, position(committed))).collect())
+            let known = committed.into_iter().filter_map(|(partition, committed)| {
+                let position = position(committed, topic);
+                if position.is_none() {
+                    tracing::warn!(topic = %topic.name, partition, "the commit is of an older topic of this name");
+                }
+                Some((partition, position?))
+            });
+            Ok(known.collect())
         }
         .boxed()
     }
 
     fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
         async move {
-            let committed = Committed { offset: start.next, leader_epoch: start.leader_epoch, text: String::new() };
-            let commits = BTreeMap::from([(start.partition, committed.clone())]);
-            match self.offsets.write(&topic.name, &commits).await?.remove(&start.partition) {
-                None => Ok(position(committed)),
-                Some(error) => Err(refused(error, topic, start.partition)),
+            let Start { partition, next, leader_epoch, .. } = start;
+            let text = Note::Topic { id: topic.id, settled: Settled::new() }.write(next);
+            let commits = BTreeMap::from([(partition, Committed { offset: next, leader_epoch, text })]);
+            match self.offsets.write(&topic.name, &commits).await?.remove(&partition) {
+                None => Ok(Position { next, leader_epoch, ..Position::default() }),
+                Some(error) => Err(refused(error, topic, partition)),
             }
         }
         .boxed()
@@ -122,12 +130,14 @@ impl Positions for KafkaPositions {
     }
 }
 
-fn position(committed: Committed) -> Position {
+/// The position that a commit means; `None` if it was made in another topic of this name (rule R11).
+fn position(committed: Committed, topic: &Topic) -> Option<Position> {
     let settled = match Note::read(&committed.text, committed.offset) {
-        Note::Settled(settled) => settled,
+        Note::Topic { id, .. } if id != topic.id => return None,
+        Note::Topic { settled, .. } => settled,
         Note::None | Note::Store { .. } => Settled::new(),
     };
-    Position { next: committed.offset, settled, leader_epoch: committed.leader_epoch, ..Position::default() }
+    Some(Position { next: committed.offset, settled, leader_epoch: committed.leader_epoch, ..Position::default() })
 }
 
 fn refused(error: KafkaError, topic: &Topic, partition: i32) -> Error {

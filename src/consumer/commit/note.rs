@@ -1,33 +1,36 @@
 //! The text beside a committed offset.
 //!
 //! With a store it names the store and the version of its position, so that a second store of one group
-//! is noticed. Without one it carries the offsets that are settled beyond the position, so that a restart
+//! is noticed. Without one it names the topic's identity, so that a topic made anew is not begun at the
+//! old one's offset (rule R11), and the offsets that are settled beyond the position, so that a restart
 //! repeats fewer orders.
 //!
 //! ```text
-//!  of1 store redb:0123… 57          of1 settled 2+1,4+10        (2 on is settled, then after 4 more another 10)
+//!  of1 store redb:0123… 57
+//!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
 //! ```
 
 use std::fmt::Write;
 
+use crate::place::TopicId;
 use crate::store::Settled;
 
 /// Brokers refuse a longer text unless told otherwise (`offset.metadata.max.bytes`).
 const MAX_BYTES: usize = 4096;
 
 const STORE: &str = "of1 store ";
-const SETTLED: &str = "of1 settled ";
+const TOPIC: &str = "of1 topic ";
+const SETTLED: &str = " settled ";
 
 /// What a commit's text says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Note {
     /// Nothing of ours.
-    #[default]
     None,
     /// A store holds the position, in this version.
     Store { name: String, version: u64 },
-    /// These offsets beyond the position are settled.
-    Settled(Settled),
+    /// The position is in the topic of this identity, and these offsets beyond it are settled.
+    Topic { id: TopicId, settled: Settled },
 }
 
 impl Note {
@@ -36,27 +39,40 @@ impl Note {
         match self {
             Self::None => String::new(),
             Self::Store { name, version } => format!("{STORE}{name} {version}"),
-            Self::Settled(set) if set.is_empty() => String::new(),
-            Self::Settled(set) => settled_text(set, next),
+            Self::Topic { id, settled } => {
+                let mut text = format!("{TOPIC}{id}");
+                write_settled(settled, next, &mut text);
+                text
+            }
         }
     }
 
-    /// Reads the text beside a commit of `next`. What is not ours, or is cut, says nothing: orders are repeated then.
+    /// Reads the text beside a commit of `next`. What is not ours, or is damaged, says nothing: orders are repeated then.
     pub(crate) fn read(text: &str, next: i64) -> Self {
         if let Some((name, version)) = text.strip_prefix(STORE).and_then(|rest| rest.rsplit_once(' ')) {
             return version.parse().map_or(Self::None, |version| Self::Store { name: name.to_owned(), version });
         }
-        let set = text.strip_prefix(SETTLED).and_then(|pairs| settled_set(pairs, next));
-        set.map_or(Self::None, Self::Settled)
+        text.strip_prefix(TOPIC).and_then(|rest| read_topic(rest, next)).unwrap_or(Self::None)
     }
 }
 
-fn settled_text(set: &Settled, next: i64) -> String {
-    let mut text = String::from(SETTLED);
+fn read_topic(text: &str, next: i64) -> Option<Note> {
+    let (id, settled) = match text.split_once(SETTLED) {
+        Some((id, pairs)) => (id, read_settled(pairs, next)?),
+        None => (text, Settled::new()),
+    };
+    let (pairs, odd) = id.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?;
+    let bytes = <[u8; 16]>::try_from(bytes).ok().filter(|_| odd.is_empty())?;
+    Some(Note::Topic { id: TopicId::new(bytes), settled })
+}
+
+fn write_settled(set: &Settled, next: i64, text: &mut String) {
     let mut at = next;
     for (start, end) in set.ranges() {
         let before = text.len();
-        let separator = if at == next { "" } else { "," };
+        let separator = if at == next { SETTLED } else { "," };
         let written = write!(text, "{separator}{}+{}", start.abs_diff(at), end.abs_diff(start));
         if written.is_err() || text.len() > MAX_BYTES {
             text.truncate(before);
@@ -64,10 +80,9 @@ fn settled_text(set: &Settled, next: i64) -> String {
         }
         at = end;
     }
-    text
 }
 
-fn settled_set(pairs: &str, next: i64) -> Option<Settled> {
+fn read_settled(pairs: &str, next: i64) -> Option<Settled> {
     let (mut set, mut at) = (Settled::new(), next);
     for pair in pairs.split(',') {
         let (gap, length) = pair.split_once('+')?;
@@ -84,6 +99,8 @@ mod tests {
 
     use super::*;
 
+    const ID: TopicId = TopicId::new([0x8a; 16]);
+
     #[test]
     fn a_store_is_recognised_by_its_name() {
         let note = Note::Store { name: "redb:0123".into(), version: 57 };
@@ -93,31 +110,33 @@ mod tests {
 
     #[test]
     fn what_is_not_ours_says_nothing() {
-        for text in ["", "hello", "of1 store x", "of1 settled ", "of1 settled 1+", "of1 settled 1+99999999999999999999"]
-        {
-            assert_eq!(Note::read(text, 0), Note::None, "{text}");
+        let hex = "8a".repeat(16);
+        let damaged = ["settled ", "settled 1+", "settled 1+99999999999999999999", "1"];
+        let mut texts: Vec<String> = damaged.iter().map(|rest| format!("of1 topic {hex} {rest}")).collect();
+        texts.extend(["", "hello", "of1 store x", "of1 topic 8a", "of1 topic +1+1"].map(str::to_owned));
+        for text in texts {
+            assert_eq!(Note::read(&text, 0), Note::None, "{text}");
         }
     }
 
     #[test]
     fn of_a_set_that_does_not_fit_the_lower_part_is_told() {
         let set: Settled = (0..5_000).map(|n| 1_000 + n * 1_001).collect();
-        let text = Note::Settled(set.clone()).write(0);
+        let text = Note::Topic { id: ID, settled: set.clone() }.write(0);
         assert!(text.len() <= MAX_BYTES);
-        let Note::Settled(read) = Note::read(&text, 0) else { panic!("{text}") };
-        assert!(!read.is_empty() && read.ranges().zip(set.ranges()).all(|(left, right)| left == right));
+        let Note::Topic { settled, .. } = Note::read(&text, 0) else { panic!("{text}") };
+        assert!(settled.len() > 100 && settled.ranges().zip(set.ranges()).all(|(left, right)| left == right));
     }
 
     proptest! {
         #[test]
         fn a_set_reads_back_as_it_was(offsets in prop::collection::btree_set(1_i64..300, 0..60), next in 0_i64..1_000_000) {
-            let set: Settled = offsets.iter().map(|offset| next + offset).collect();
-            let expected = if set.is_empty() { Note::None } else { Note::Settled(set.clone()) };
-            prop_assert_eq!(Note::read(&Note::Settled(set).write(next), next), expected);
+            let note = Note::Topic { id: ID, settled: offsets.iter().map(|offset| next + offset).collect() };
+            prop_assert_eq!(Note::read(&note.write(next), next), note);
         }
 
         #[test]
-        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 settled [0-9+,]{0,60}") {
+        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16} settled [0-9+,]{0,60}") {
             let _ = Note::read(&text, i64::MAX - 3);
             let _ = Note::read(&pairs, i64::MAX - 3);
         }

@@ -1,3 +1,81 @@
 //! From fetched batches to settled orders.
+//!
+//! The two ways to settle, [`store`] and [`handler`], take the same news and make progress step by step,
+//! so that one loop can drive either beside everything else.
+//!
+//! ```text
+//!  News --> Stock of batches, by partition --> decode --> store.apply | handler.handle --> settled
+//! ```
 
+pub(crate) mod chunk;
+pub(crate) mod decode;
+pub(crate) mod group;
 pub(crate) mod lanes;
+pub(crate) mod store;
+pub(crate) mod tales;
+pub(crate) mod teller;
+
+use std::future::Future;
+
+use super::fetch::Fetched;
+use crate::store::{Position, Topic};
+use crate::{Error, Result};
+
+/// Settles orders, one way or the other.
+pub(crate) trait Dispatch: Send {
+    /// A partition begins here; what was known of it before is void.
+    fn begin(&mut self, topic: Topic, partition: i32, position: Position);
+
+    /// Takes the next batches of a partition.
+    fn feed(&mut self, fetched: Fetched);
+
+    /// Takes nothing more from a partition, and drops what was not begun of it. What is in hand is finished.
+    fn retire(&mut self, partition: i32);
+
+    /// Whether nothing of a partition is in hand.
+    fn is_clear(&self, partition: i32) -> bool;
+
+    /// Makes a step, or waits until one can be made.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    fn step(&mut self) -> impl Future<Output = Step> + Send;
+
+    /// Begins nothing more, until told otherwise.
+    fn set_holding(&mut self, holding: bool);
+
+    /// Takes nothing more from anywhere: what is in hand is finished.
+    fn finish(&mut self);
+
+    /// Ends what belongs to the dispatcher alone.
+    fn close(&mut self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Whether nothing is in hand.
+    fn is_idle(&self) -> bool;
+
+    /// Whether nothing is in hand and nothing waits.
+    fn is_drained(&self) -> bool;
+
+    /// The position of a partition as it is committed; `None` before it begins.
+    fn position(&self, partition: i32) -> Option<i64>;
+
+    /// Whether as many records are settled as were asked for.
+    fn is_limit_reached(&self) -> bool;
+}
+
+/// What came of a step.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Something moved on.
+    Done,
+    /// Somebody else moved this partition's position: read it again.
+    Restart { partition: i32 },
+    /// What was fetched of this partition beyond `next` was dropped: it cannot be held now.
+    Stalled { partition: i32, next: i64 },
+    /// That partition takes batches again.
+    Resumed { partition: i32 },
+    /// This partition cannot go on.
+    Stopped { partition: i32, error: Error },
+    /// Nothing can go on.
+    Failed(Error),
+}

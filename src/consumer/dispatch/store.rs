@@ -1,0 +1,243 @@
+//! Settling orders in a store: decode, merge, apply, tell, commit.
+//!
+//! While the store applies one group the next one is decoded; it is given to the store when the first has
+//! landed, with what had come by then. So groups are as large as the store is slow.
+//!
+//! ```text
+//!  batches --decode--> group (grows) --when nothing is in flight--> store.apply --> tell, commit
+//!                         ^                                              |
+//!                         +-- decoded again after a wait, same tokens <--+ failed
+//! ```
+
+mod flight;
+mod landing;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use futures::poll;
+
+use self::flight::Flight;
+use super::super::commit::Committer;
+use super::super::fetch::Fetched;
+use super::chunk::{Chunks, Next};
+use super::group::{Cursor, Group};
+use super::teller::{Teller, name};
+use super::{Dispatch, Step};
+use crate::backoff::Backoff;
+use crate::order::Order;
+use crate::place::Place;
+use crate::store::{Position, Store, Topic};
+use crate::wire::compression::Decompressor;
+use crate::wire::record_batch::BatchError;
+use crate::{Error, ErrorCode, Result};
+
+/// Settles orders in a store.
+pub(crate) struct StoreDispatch<O, S> {
+    store: Arc<S>,
+    committer: Arc<Committer>,
+    teller: Teller<O>,
+    backoff: Backoff,
+    topic: Option<Topic>,
+    rows: BTreeMap<i32, Row>,
+    /// Partitions with something to decode; the one that was served last stands last.
+    turn: VecDeque<i32>,
+    group: Group<O>,
+    flight: Option<Flight<O>>,
+    decompressor: Decompressor,
+    steps: VecDeque<Step>,
+    holding: bool,
+    finishing: bool,
+    /// Tells apart the lives of a partition number.
+    lives: u64,
+}
+
+/// A partition in the store.
+#[derive(Debug)]
+struct Row {
+    life: u64,
+    /// What is committed.
+    position: Position,
+    cursor: Cursor,
+    chunks: Chunks,
+    end: Option<i64>,
+    /// How often in a row somebody else had moved its position.
+    conflicts: u32,
+    settled_until: Option<i64>,
+}
+
+impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
+    pub(crate) fn new(store: Arc<S>, committer: Arc<Committer>, teller: Teller<O>, backoff: Backoff) -> Self {
+        Self {
+            group: Group::new(teller.audience()),
+            store,
+            committer,
+            teller,
+            backoff,
+            topic: None,
+            rows: BTreeMap::new(),
+            turn: VecDeque::new(),
+            flight: None,
+            decompressor: Decompressor::new(),
+            steps: VecDeque::new(),
+            holding: false,
+            finishing: false,
+            lives: 0,
+        }
+    }
+
+    fn in_hand(&self) -> usize {
+        self.group.records().saturating_add(self.flight.as_ref().map_or(0, Flight::records))
+    }
+
+    /// Decodes one batch, if one waits and may be taken. Returns whether something moved on.
+    fn take_some(&mut self) -> bool {
+        let room = self.teller.room(self.in_hand());
+        if self.finishing || self.holding || self.group.is_full() || room == 0 {
+            return false;
+        }
+        let Some(partition) = self.turn.pop_front() else { return false };
+        let Some(row) = self.rows.get_mut(&partition) else { return true };
+        let taken = match row.chunks.next(&mut self.decompressor) {
+            Ok(Some(Next::Batch(batch, hold))) => {
+                let decompressor = &mut self.decompressor;
+                self.group.take(partition, (batch, hold), &mut row.cursor, room, decompressor)
+            }
+            Ok(Some(Next::Nothing(until))) => {
+                self.group.pass(partition, until, &mut row.cursor);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) if !row.chunks.is_empty() => self.turn.push_back(partition),
+            Ok(()) => {}
+            Err(error) => self.damaged(partition, error),
+        }
+        true
+    }
+
+    fn damaged(&mut self, partition: i32, cause: BatchError) {
+        let Some(row) = self.rows.get_mut(&partition) else { return };
+        row.chunks.clear();
+        let Some(topic) = &self.topic else { return };
+        let at = Place::record(&name(&topic.name, partition), row.cursor.next);
+        let error = Error::new(ErrorCode::Batch, "a batch cannot be read, so the partition stops")
+            .at(at)
+            .remedy("the log is damaged there: once you know why, set the position behind it")
+            .caused_by(cause);
+        self.steps.push_back(Step::Stopped { partition, error });
+    }
+
+    /// Gives the group to the store, if it is its turn.
+    fn launch(&mut self) {
+        let waits_for_more = !self.turn.is_empty() && !self.group.is_full() && !self.finishing && !self.holding;
+        let waits_for_more = waits_for_more && self.teller.room(self.in_hand()) > 0;
+        let Some(topic) = self.topic.as_ref().filter(|_| self.flight.is_none() && !waits_for_more) else { return };
+        if self.group.is_empty() {
+            return;
+        }
+        let rows = &self.rows;
+        let (batch, sealed) = self.group.seal(topic, |part| rows.get(&part).map_or(0, |row| row.position.version));
+        let lives = rows.iter().map(|(partition, row)| (*partition, row.life)).collect();
+        self.flight = Some(Flight::launch(self.store.clone(), batch, sealed, lives));
+    }
+}
+
+impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
+    fn begin(&mut self, topic: Topic, partition: i32, position: Position) {
+        self.retire(partition);
+        self.topic = Some(topic);
+        self.lives += 1;
+        let (next, leader_epoch) = (position.next, position.leader_epoch);
+        let conflicts = self.rows.get(&partition).map_or(0, |row| row.conflicts);
+        let row = Row {
+            life: self.lives,
+            cursor: Cursor { next, settled: position.settled.clone(), leader_epoch },
+            position,
+            chunks: Chunks::default(),
+            end: None,
+            conflicts,
+            settled_until: None,
+        };
+        self.rows.insert(partition, row);
+    }
+
+    fn feed(&mut self, fetched: Fetched) {
+        let partition = fetched.partition;
+        let Some(row) = self.rows.get_mut(&partition) else { return };
+        row.end = Some(fetched.end);
+        row.chunks.push(fetched);
+        if !self.turn.contains(&partition) {
+            self.turn.push_back(partition);
+        }
+        self.show_lag(partition);
+    }
+
+    fn retire(&mut self, partition: i32) {
+        self.group.remove(partition);
+        self.turn.retain(|other| *other != partition);
+        if let Some(row) = self.rows.get_mut(&partition) {
+            row.chunks.clear();
+        }
+    }
+
+    fn is_clear(&self, partition: i32) -> bool {
+        !self.group.has(partition) && !self.flight.as_ref().is_some_and(|flight| flight.has(partition))
+    }
+
+    async fn step(&mut self) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        if self.take_some() {
+            let landed = match &mut self.flight {
+                Some(flight) => poll!(pin!(flight.landed(&self.store))),
+                None => Poll::Pending,
+            };
+            if let Poll::Ready(landed) = landed {
+                self.landed(landed);
+            }
+            self.launch();
+            tokio::task::yield_now().await;
+            return Step::Done;
+        }
+        self.launch();
+        let Some(flight) = &mut self.flight else { return std::future::pending().await };
+        let landed = flight.landed(&self.store).await;
+        self.landed(landed);
+        self.launch();
+        Step::Done
+    }
+
+    fn set_holding(&mut self, holding: bool) {
+        self.holding = holding;
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        self.store.close().await
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flight.is_none() && self.group.is_empty()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_idle() && self.turn.is_empty()
+    }
+
+    fn position(&self, partition: i32) -> Option<i64> {
+        self.rows.get(&partition).map(|row| row.position.next)
+    }
+
+    fn is_limit_reached(&self) -> bool {
+        self.teller.is_done()
+    }
+}

@@ -1,0 +1,123 @@
+//! What follows from the store's answer.
+
+use super::super::super::commit::{Committed, Note};
+use super::super::super::control::{Concern, Lag};
+use super::super::super::reader::told;
+use super::super::Step;
+use super::super::teller::name;
+use super::{Flight, StoreDispatch};
+use crate::order::Order;
+use crate::place::Place;
+use crate::store::{Applied, AppliedPart, Store};
+use crate::{Error, ErrorCode, Result};
+
+/// A conflict may be a zombie's last write (rule R8); a second one in a row means that somebody else works here.
+const CONFLICTS: u32 = 2;
+
+impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
+    pub(super) fn landed(&mut self, landed: Result<Applied>) {
+        let Some(flight) = self.flight.take() else { return };
+        match landed {
+            Ok(applied) => self.applied(&flight, applied),
+            Err(error) if error.code() == ErrorCode::StoreConflict => self.conflicted(&flight, &error),
+            Err(error) if error.code() == ErrorCode::StoreFull => self.full(&flight, error),
+            Err(error) if error.is_retriable() || error.code() == ErrorCode::StoreIo => self.failed(flight, &error),
+            Err(error) => self.steps.push_back(Step::Failed(error)),
+        }
+    }
+
+    fn applied(&mut self, flight: &Flight<O>, applied: Applied) {
+        self.teller.control().relieve(Concern::Store);
+        for (part, (_, tales)) in applied.parts.iter().zip(flight.sealed.parts()) {
+            part.outcomes.iter().for_each(|outcome| self.teller.count(outcome));
+            let at = name(&flight.sealed.topic.name, part.partition);
+            for (record, outcome) in tales.iter().zip(&part.outcomes) {
+                self.teller.tell(&at, &record, outcome);
+            }
+            let timestamp = tales.last_timestamp();
+            if let Some(row) = self.rows.get_mut(&part.partition)
+                && flight.knows(part.partition, row.life)
+            {
+                row.settled_until = timestamp.or(row.settled_until);
+            }
+        }
+        self.teller.publish();
+        for part in applied.parts {
+            self.moved(flight, part);
+        }
+    }
+
+    /// Takes over a committed position, and has Kafka told of it (rule R10).
+    fn moved(&mut self, flight: &Flight<O>, part: AppliedPart) {
+        let partition = part.partition;
+        let Some(row) = self.rows.get_mut(&partition).filter(|row| flight.knows(partition, row.life)) else { return };
+        row.conflicts = 0;
+        row.position = part.position;
+        let (offset, leader_epoch, version) = (row.position.next, row.position.leader_epoch, row.position.version);
+        let text = Note::Store { name: self.store.identity().name.clone(), version }.write(offset);
+        self.committer.note(partition, Committed { offset, leader_epoch, text });
+        self.show_lag(partition);
+    }
+
+    pub(super) fn show_lag(&self, partition: i32) {
+        let Some(row) = self.rows.get(&partition) else { return };
+        let (position, end, settled_until) = (row.position.next, row.end, row.settled_until);
+        self.teller.control().set_lag(Lag { partition, position, end, settled_until, seconds: None });
+    }
+
+    /// Nothing of the group is applied. Every part of it is read again from its row.
+    fn conflicted(&mut self, flight: &Flight<O>, error: &Error) {
+        tracing::warn!(error = told(error), "somebody else moved a position");
+        self.teller.count_retry();
+        let named = error.place().partition;
+        let parts: Vec<i32> = flight.sealed.parts().map(|(part, _)| part.partition).collect();
+        for partition in parts {
+            let Some(row) = self.rows.get_mut(&partition).filter(|row| flight.knows(partition, row.life)) else {
+                continue;
+            };
+            if named.is_none_or(|named| named == partition) {
+                row.conflicts += 1;
+            }
+            let repeated = row.conflicts >= CONFLICTS;
+            super::Dispatch::retire(self, partition);
+            self.steps.push_back(match repeated {
+                true => Step::Stopped { partition, error: contested(flight, partition) },
+                false => Step::Restart { partition },
+            });
+        }
+    }
+
+    /// The dead letters have no room left. What cannot be recorded is not skipped (G2), so these partitions stop.
+    fn full(&mut self, flight: &Flight<O>, error: Error) {
+        let named = error.place().partition;
+        let message = told(&error);
+        let parts: Vec<i32> = flight.sealed.parts().map(|(part, _)| part.partition).collect();
+        for partition in parts {
+            super::Dispatch::retire(self, partition);
+            if named.is_some_and(|named| named != partition) {
+                self.steps.push_back(Step::Restart { partition });
+                continue;
+            }
+            let at = Place::partition(&name(&flight.sealed.topic.name, partition));
+            let error = Error::new(ErrorCode::StoreFull, message.clone()).at(at);
+            self.steps.push_back(Step::Stopped { partition, error });
+        }
+    }
+
+    /// Whether the group is committed is unknown. It is given to the store again, with the same tokens (rule R5).
+    fn failed(&mut self, mut flight: Flight<O>, error: &Error) {
+        let reason = told(error);
+        tracing::warn!(reason, failures = flight.failures, "the store fails; the group is tried again");
+        self.teller.control().concern(Concern::Store, format!("the store fails: {reason}"));
+        self.teller.count_retry();
+        self.teller.publish();
+        flight.try_again(self.backoff.delay(flight.failures, fastrand::f64()));
+        self.flight = Some(flight);
+    }
+}
+
+fn contested<O: Order>(flight: &Flight<O>, partition: i32) -> Error {
+    Error::new(ErrorCode::StoreConflict, "somebody else keeps moving the partition's position")
+        .at(Place::partition(&name(&flight.sealed.topic.name, partition)))
+        .remedy("find the other process that works on this store's group, and end one of the two")
+}

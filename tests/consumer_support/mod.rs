@@ -1,0 +1,172 @@
+//! What the consumer's tests share: orders written to a broker's log, runs, what an observer saw.
+#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use orderflow::broker::{DevBroker, Spot};
+use orderflow::config::ClientConfig;
+use orderflow::consumer::{InventoryConsumer, Settled, Summary};
+use orderflow::order::{InventoryOrder, Order};
+use orderflow::store::{Outcome, RedbInventory};
+use orderflow::wire::compression::{Compression, Compressor};
+use orderflow::wire::record_batch::{BatchBuilder, ControlType, Header, ProducerStamp, RecordParts};
+
+pub const TOPIC: &str = "inventory_orders";
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A record to be written: key, value, identity.
+pub struct Entry {
+    pub key: Vec<u8>,
+    pub value: Option<Vec<u8>>,
+    pub identity: Option<String>,
+}
+
+/// Order number `n` of product `product`, with the identity `test:<n>`.
+pub fn entry(n: usize, product: &str) -> Entry {
+    let order = InventoryOrder::new(&format!("{n}"), product, 1, "5/30/2023").unwrap();
+    let mut value = Vec::new();
+    order.encode(&mut value);
+    Entry { key: product.into(), value: Some(value), identity: Some(format!("test:{n}")) }
+}
+
+pub fn entries(numbers: std::ops::Range<usize>) -> Vec<Entry> {
+    numbers.map(|n| entry(n, &format!("p{}", n % 7))).collect()
+}
+
+fn fill(mut builder: BatchBuilder, entries: &[Entry]) -> BatchBuilder {
+    for (n, entry) in entries.iter().enumerate() {
+        let header = entry.identity.as_ref().map(|id| Header { key: b"idempotency-key", value: Some(id.as_bytes()) });
+        let headers: Vec<_> = header.into_iter().collect();
+        let value = entry.value.as_deref();
+        let parts = RecordParts { key: Some(&entry.key), headers: &headers, value_len: value.map(<[u8]>::len) };
+        builder
+            .append(1_700_000_000_000 + n as i64, &parts, |out| out.extend_from_slice(value.unwrap_or(b"")))
+            .unwrap();
+    }
+    builder
+}
+
+/// Appends the entries as one batch.
+pub fn write(broker: &DevBroker, partition: i32, entries: &[Entry]) -> i64 {
+    write_with(broker, partition, entries, Compression::None)
+}
+
+pub fn write_with(broker: &DevBroker, partition: i32, entries: &[Entry], compression: Compression) -> i64 {
+    let closed = fill(BatchBuilder::new(compression, Vec::new()), entries).close(&mut Compressor::new());
+    broker.inject(TOPIC, partition, closed.bytes(), Spot::Next).unwrap()
+}
+
+fn stamp(producer_id: i64) -> ProducerStamp {
+    ProducerStamp { producer_id, producer_epoch: 0, base_sequence: 0 }
+}
+
+/// Appends the entries as a part of the producer's transaction.
+pub fn write_in_transaction(broker: &DevBroker, partition: i32, producer_id: i64, entries: &[Entry]) {
+    let builder = BatchBuilder::new(Compression::None, Vec::new()).transactional();
+    let mut closed = fill(builder, entries).close(&mut Compressor::new());
+    closed.stamp(stamp(producer_id));
+    broker.inject(TOPIC, partition, closed.bytes(), Spot::Next).unwrap();
+}
+
+/// Ends the producer's transaction in a partition.
+pub fn end_transaction(broker: &DevBroker, partition: i32, producer_id: i64, how: ControlType) {
+    let mut builder = BatchBuilder::new(Compression::None, Vec::new()).transactional().control();
+    let key = how.key();
+    let parts = RecordParts { key: Some(&key), headers: &[], value_len: Some(6) };
+    builder.append(1, &parts, |out| out.extend_from_slice(&[0; 6])).unwrap();
+    let mut closed = builder.close(&mut Compressor::new());
+    closed.stamp(stamp(producer_id));
+    broker.inject(TOPIC, partition, closed.bytes(), Spot::Next).unwrap();
+}
+
+/// A broker with the topic.
+pub async fn broker(partitions: i32) -> DevBroker {
+    DevBroker::builder().topic(TOPIC, partitions).start().await.unwrap()
+}
+
+/// The broker's settings with short waits.
+pub fn config(broker: &DevBroker) -> ClientConfig {
+    let quick = [
+        ("retry.backoff.ms", "10"),
+        ("retry.backoff.max.ms", "100"),
+        ("fetch.max.wait.ms", "50"),
+        ("handler.retry.backoff.ms", "5"),
+        ("handler.retry.backoff.max.ms", "20"),
+        ("metadata.max.age.ms", "200"),
+    ];
+    quick.into_iter().fold(broker.config(), |config, (key, value)| config.set(key, value).unwrap())
+}
+
+/// What was told of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    pub partition: i32,
+    pub offset: i64,
+    pub outcome: &'static str,
+    pub order_id: Option<String>,
+    pub identity: Option<String>,
+}
+
+/// Keeps what an observer is told.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<Seen>>>);
+
+impl Log {
+    pub fn observer(&self) -> impl FnMut(&Settled<'_, InventoryOrder>) + Send + 'static {
+        let log = self.clone();
+        move |settled| {
+            let outcome = match settled.outcome() {
+                Outcome::Applied => "applied",
+                Outcome::Duplicate => "duplicate",
+                Outcome::Refused { .. } => "refused",
+                Outcome::DeadLetter { .. } => "dead letter",
+            };
+            log.0.lock().unwrap().push(Seen {
+                partition: settled.partition(),
+                offset: settled.offset(),
+                outcome,
+                order_id: settled.order().map(|order| order.order_id().to_owned()),
+                identity: settled.idempotency_key().map(|key| key.into_owned()),
+            });
+        }
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub fn order_ids(&self, outcome: &str) -> Vec<String> {
+        let seen = self.seen().into_iter().filter(|seen| seen.outcome == outcome);
+        let mut ids: Vec<_> = seen.filter_map(|seen| seen.order_id).collect();
+        ids.sort_by_key(|id| id.parse::<u64>().unwrap_or(0));
+        ids
+    }
+}
+
+/// The ids of these orders, as [`Log::order_ids`] gives them.
+pub fn ids(numbers: std::ops::Range<usize>) -> Vec<String> {
+    numbers.map(|n| n.to_string()).collect()
+}
+
+/// A store in a folder of its own.
+pub struct Shop {
+    folder: tempfile::TempDir,
+}
+
+impl Shop {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn store(&self) -> RedbInventory {
+        RedbInventory::open(self.folder.path().join("inventory.redb"), "inventory").unwrap()
+    }
+
+    /// Settles what is in the log now.
+    pub async fn settle(&self, config: &ClientConfig, log: &Log) -> orderflow::Result<Summary> {
+        let builder = InventoryConsumer::builder(config).store(self.store()).observe(log.observer());
+        let consumer = builder.until_end().build().await?;
+        tokio::time::timeout(SOON, consumer.run(std::future::pending())).await.expect("the run ends")
+    }
+}
