@@ -1,8 +1,9 @@
-//! The packed row in which a transaction keeps what it applied of one partition.
+//! The packed rows in which a transaction keeps what it applied of one partition.
 //!
-//! One row an order would cost ten times more time and space; here an order takes about 15 bytes.
+//! One row an order would cost ten times more time and space; here an order takes about 20 bytes.
 //! Offsets, timestamps and identities are differences to the order before, and a source is written
-//! once a row. What an effect adds to an order follows its head.
+//! once a row. What an effect adds to an order follows its head. A row is ended before it is larger
+//! than a page of the store, as larger rows are rounded up to a power of two of pages.
 //!
 //! ```text
 //!  row   = form, topic, partition, version, order*
@@ -17,6 +18,8 @@ use crate::Result;
 use crate::order::{Identity, Source};
 
 const FORM: u8 = 1;
+/// From this size on no order is added to a row: the last one should still fit into a page of 4,096 bytes.
+const ROW_BYTES: usize = 3_600;
 
 const NO_IDENTITY: u64 = 0;
 const OPAQUE: u64 = 1;
@@ -38,6 +41,7 @@ pub(crate) struct Head {
 /// Writes one row.
 #[derive(Debug)]
 pub(crate) struct LedgerWriter {
+    head: Head,
     out: Vec<u8>,
     orders: u64,
     offset: i64,
@@ -48,13 +52,28 @@ pub(crate) struct LedgerWriter {
 
 impl LedgerWriter {
     /// A row that uses `buffer`.
-    pub(crate) fn new(head: Head, mut buffer: Vec<u8>) -> Self {
-        buffer.clear();
-        buffer.push(FORM);
-        put_u64(u64::from(head.topic), &mut buffer);
-        put_i64(i64::from(head.partition), &mut buffer);
-        put_u64(head.version, &mut buffer);
-        Self { out: buffer, orders: 0, offset: 0, timestamp: 0, sources: Vec::new(), key: Vec::new() }
+    pub(crate) fn new(head: Head, buffer: Vec<u8>) -> Self {
+        let mut row =
+            Self { head, out: buffer, orders: 0, offset: 0, timestamp: 0, sources: Vec::new(), key: Vec::new() };
+        row.begin();
+        row
+    }
+
+    /// Begins another row of the same head.
+    pub(crate) fn begin(&mut self) {
+        (self.orders, self.offset, self.timestamp) = (0, 0, 0);
+        self.sources.clear();
+        self.out.clear();
+        self.out.push(FORM);
+        put_u64(u64::from(self.head.topic), &mut self.out);
+        put_i64(i64::from(self.head.partition), &mut self.out);
+        put_u64(self.head.version, &mut self.out);
+    }
+
+    /// Whether the next order belongs into another row.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.out.len() >= ROW_BYTES
     }
 
     /// Begins an order. What the effect adds is appended to what this returns.

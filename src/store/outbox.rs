@@ -24,12 +24,14 @@ pub enum OutboxRow {
         /// How often it has changed: a late repeat of an event is older than what the receiver knows.
         version: u32,
     },
-    /// Deliveries were scheduled: all orders of one row of the ledger, each at version 1.
+    /// Deliveries were scheduled: all orders of some rows of the ledger, each at version 1.
     Scheduled {
         /// The transaction.
         transaction: u64,
-        /// The place of the row in the transaction.
-        part: u32,
+        /// The first row's place in the transaction.
+        first_row: u32,
+        /// How many rows.
+        rows: u32,
     },
 }
 
@@ -42,10 +44,11 @@ impl OutboxRow {
                 out.extend_from_slice(id.as_bytes());
                 put_u64(u64::from(*version), out);
             }
-            Self::Scheduled { transaction, part } => {
+            Self::Scheduled { transaction, first_row, rows } => {
                 out.push(SCHEDULED);
                 put_u64(*transaction, out);
-                put_u64(u64::from(*part), out);
+                put_u64(u64::from(*first_row), out);
+                put_u64(u64::from(*rows), out);
             }
         }
     }
@@ -54,7 +57,7 @@ impl OutboxRow {
         let mut row = Unpack::new(bytes, "a row of the outbox");
         let read = match (row.byte()?, row.byte()?) {
             (FORM, DEAD_LETTER) => Self::DeadLetter { id: EventId::new(row.array()?), version: row.u32()? },
-            (FORM, SCHEDULED) => Self::Scheduled { transaction: row.u64()?, part: row.u32()? },
+            (FORM, SCHEDULED) => Self::Scheduled { transaction: row.u64()?, first_row: row.u32()?, rows: row.u32()? },
             _ => return Err(row.broken()),
         };
         row.end()?;
@@ -70,7 +73,7 @@ mod tests {
     fn an_event_is_read_as_it_was_written() {
         for event in [
             OutboxRow::DeadLetter { id: EventId::new([7; 16]), version: 3 },
-            OutboxRow::Scheduled { transaction: 1 << 40, part: 5 },
+            OutboxRow::Scheduled { transaction: 1 << 40, first_row: 5, rows: 300 },
         ] {
             let mut row = Vec::new();
             event.encode(&mut row);

@@ -16,7 +16,7 @@ pub(crate) struct Standing {
     pub(crate) first: i64,
     /// What became of the offsets since then.
     pub(crate) counts: Counts,
-    /// The transaction that wrote this, and the part's place in it: together the key of its ledger row.
+    /// The transaction that wrote this, and the part's first row in it: together a key of the ledger.
     pub(crate) written: (u64, u32),
 }
 

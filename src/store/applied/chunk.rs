@@ -85,7 +85,7 @@ impl Chunk {
     /// Appends the smallest form.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let list = self.count as usize * 2;
-        let runs = self.runs().count() * 4;
+        let runs = self.count_runs() * 4;
         if list <= runs && list < BITMAP_BYTES {
             out.push(LIST);
             self.numbers().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
@@ -129,6 +129,17 @@ impl Chunk {
             _ => return Err(broken()),
         }
         Ok(chunk)
+    }
+
+    fn count_runs(&self) -> usize {
+        let Form::Bitmap(words) = &self.form else { return self.runs().count() };
+        let mut before = 0;
+        let starts = words.iter().map(|word| {
+            let starts = word & !(word << 1 | before);
+            before = word >> 63;
+            starts.count_ones() as usize
+        });
+        starts.sum()
     }
 
     /// The numbers in ascending order.
@@ -225,6 +236,7 @@ mod tests {
                 prop_assert_eq!(chunk.insert(number), model.insert(number));
             }
             prop_assert!((0..2_100).all(|number| chunk.contains(number) == model.contains(&number)));
+            prop_assert_eq!(chunk.count_runs(), chunk.runs().count());
             prop_assert!(chunk.numbers().eq(model.iter().copied()));
             size(&chunk);
         }

@@ -94,7 +94,7 @@ impl<E: Effect> Engine<E> {
         let result = {
             let mut tables = Tables::open(&transaction, table_of::<E>())?;
             let (memory, settings) = (&mut self.memory, &self.settings);
-            work(Settling { memory, tables: &mut tables, settings, now: now() })
+            work(Settling { memory, tables: &mut tables, settings, now: now(), rows: 0 })
         };
         match result {
             Ok(done) => transaction.commit().map_err(fault).map(|()| done),

@@ -3,7 +3,7 @@
 //! ```text
 //!  order -> product in memory -> line in the ledger     (every transaction)
 //!                 |
-//!                 +-> the table of stock                (every 200,000 orders, 4,096 transactions or 65,536 products)
+//!                 +-> the table of stock                (from time to time)
 //! ```
 //! The ledger is durable and holds every movement, so the table may lag behind it: what it does not
 //! know of yet is read back from the ledger when the store is opened. A product that moves often is
@@ -24,10 +24,12 @@ use crate::store::pack::Unpack;
 
 /// After so many orders the table is brought up to date: reading them back takes some 20 ms.
 const FOLD_ORDERS: u64 = 200_000;
+/// ... and not before there were so many for each product that changed, so that writing it is shared by them.
+const FOLD_ORDERS_A_PRODUCT: u64 = 4;
 /// After so many transactions, each of which has at least one row in the ledger.
 const FOLD_TRANSACTIONS: u64 = 4_096;
 /// How many products are in memory at most after a transaction, some 100 bytes each.
-const FOLD_PRODUCTS: usize = 65_536;
+const FOLD_PRODUCTS: usize = 131_072;
 
 /// Receipts and issues of products.
 #[derive(Debug, Default)]
@@ -37,6 +39,8 @@ pub(super) struct Inventory {
     row: u64,
     row_products: u32,
     orders: u64,
+    /// How many products the table does not know the stock of.
+    changed: u64,
     transactions: u64,
 }
 
@@ -87,9 +91,11 @@ impl Effect for Inventory {
             let (name, quantity) = read_movement(row.rest(), &mut told)?;
             let product = self.product(name, table)?;
             product.stock = product.stock.after(quantity, line.timestamp).unwrap_or(product.stock);
-            product.changed = true;
+            let first = !std::mem::replace(&mut product.changed, true);
+            self.changed += u64::from(first);
             self.orders += 1;
         }
+        // A transaction has several rows, so this is too many at worst.
         self.transactions += 1;
         Ok(())
     }
@@ -120,7 +126,7 @@ impl Effect for Inventory {
             Ok(stock) => stock,
             Err(shortage) => return Ok(Decision::Refused { code: INSUFFICIENT, reason: shortage.to_string() }),
         };
-        product.changed = true;
+        let first = !std::mem::replace(&mut product.changed, true);
         let known = if product.told.0 == this_row {
             Ok(product.told.1)
         } else {
@@ -128,6 +134,7 @@ impl Effect for Inventory {
             Err(order.product_id())
         };
         self.row_products += u32::from(known.is_err());
+        self.changed += u64::from(first);
         self.orders += 1;
         put_movement(known, quantity, row.order(at.offset, at.timestamp, at.identity, order.order_id()));
         Ok(Decision::Applied)
@@ -148,7 +155,7 @@ impl Effect for Inventory {
         if self.products.len() >= FOLD_PRODUCTS {
             self.products.clear();
         }
-        (self.orders, self.transactions) = (0, 0);
+        (self.orders, self.changed, self.transactions) = (0, 0, 0);
         Ok(Written::Folded)
     }
 }

@@ -65,10 +65,7 @@ pub(super) fn recall<E: Effect>(
 ) -> Result<AppliedPart> {
     let standing = memory.standing(tables, here.key())?;
     let (position, written) = (standing.position.clone(), standing.written);
-    let applied = match tables.ledger.get(written).map_err(fault)? {
-        Some(row) => offsets::<E>(row.value())?,
-        None => HashSet::new(),
-    };
+    let applied = offsets::<E>(tables, here, written)?;
     let mut failed = match bytes_of(&tables.failures, here.key())? {
         Some(row) => failures(&row, position.version)?,
         None => HashMap::new(),
@@ -81,12 +78,19 @@ pub(super) fn recall<E: Effect>(
     Ok(AppliedPart { partition: part.partition, outcomes: outcomes.collect(), position })
 }
 
-fn offsets<E: Effect>(row: &[u8]) -> Result<HashSet<i64>> {
-    let mut row = LedgerReader::new(row)?;
+/// What a part applied, whose first row is `first`.
+fn offsets<E: Effect>(tables: &Tables<'_>, here: Here<'_>, first: (u64, u32)) -> Result<HashSet<i64>> {
     let mut offsets = HashSet::new();
-    while let Some(line) = row.line()? {
-        offsets.insert(line.offset);
-        E::skip(row.rest())?;
+    for row in tables.ledger.range(first..=(first.0, u32::MAX)).map_err(fault)? {
+        let (_, value) = row.map_err(fault)?;
+        let mut row = LedgerReader::new(value.value())?;
+        if (row.head().topic, row.head().partition) != here.key() {
+            break;
+        }
+        while let Some(line) = row.line()? {
+            offsets.insert(line.offset);
+            E::skip(row.rest())?;
+        }
     }
     Ok(offsets)
 }

@@ -37,6 +37,8 @@ pub(super) struct Settling<'a, 't, E> {
     pub(super) settings: &'a RedbSettings,
     /// The wall clock, in milliseconds since 1970.
     pub(super) now: i64,
+    /// How many rows of the ledger were written.
+    pub(super) rows: u32,
 }
 
 /// A partition, with the store's number of its topic.
@@ -75,11 +77,11 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         let meetings = self.compare(number, &batch)?;
         self.memory.totals.transaction += 1;
         let mut parts = Vec::with_capacity(batch.parts.len());
-        for ((part, meeting), at) in batch.parts.into_iter().zip(meetings).zip(0_u32..) {
+        for (part, meeting) in batch.parts.into_iter().zip(meetings) {
             let here = Here { topic: &batch.topic, number, partition: part.partition };
             parts.push(match meeting {
                 Meeting::Repeated => recall(self.memory, self.tables, here, &part)?,
-                Meeting::Fresh | Meeting::Conflict => self.part(here, at, part)?,
+                Meeting::Fresh | Meeting::Conflict => self.part(here, part)?,
             });
         }
         self.finish()?;
@@ -126,7 +128,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         Ok(meetings)
     }
 
-    fn part(&mut self, here: Here<'_>, at: u32, part: Part<E::Order>) -> Result<AppliedPart> {
+    fn part(&mut self, here: Here<'_>, part: Part<E::Order>) -> Result<AppliedPart> {
         let standing = self.memory.standing(self.tables, here.key())?;
         let settled = standing.settles(&part)?;
         let (first, mut counts) = (standing.first_with(&part), standing.counts);
@@ -134,6 +136,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         let Part { partition, token, next, settled: ahead, leader_epoch, entries, .. } = part;
         let position = Position { next, settled: ahead, leader_epoch, version, token };
 
+        let written = (self.memory.totals.transaction, self.rows);
         let head = Head { topic: here.number, partition, version };
         let mut row = LedgerWriter::new(head, self.memory.buffer());
         self.memory.effect.begin_row();
@@ -141,6 +144,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         let mut failures = Failures::of(version);
         for entry in entries {
             let offset = entry.offset;
+            if row.is_full() {
+                self.keep(&mut row)?;
+            }
             let outcome = self.entry(here, entry, &mut row)?;
             count(&outcome, &mut counts);
             failures.note(offset, &outcome);
@@ -148,20 +154,31 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         }
         failures.keep(self.tables, here.key())?;
         counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
-        let written = (self.memory.totals.transaction, at);
-        self.keep(row, written)?;
+        self.keep(&mut row)?;
+        self.memory.give_back(row.into_buffer());
+        self.announce(written)?;
         self.memory.stand(self.tables, here.key(), Standing { position: position.clone(), first, counts, written })?;
         Ok(AppliedPart { partition, position, outcomes })
     }
 
-    fn keep(&mut self, row: LedgerWriter, (transaction, part): (u64, u32)) -> Result<()> {
+    /// Writes a row of the ledger, if it has orders, and begins another.
+    fn keep(&mut self, row: &mut LedgerWriter) -> Result<()> {
         if row.orders() > 0 {
-            self.tables.ledger.insert((transaction, part), row.bytes()).map_err(fault)?;
-            if E::ANNOUNCED {
-                self.desk().announce(OutboxRow::Scheduled { transaction, part })?;
-            }
+            let key = (self.memory.totals.transaction, self.rows);
+            self.tables.ledger.insert(key, row.bytes()).map_err(fault)?;
+            self.rows = self.rows.saturating_add(1);
+            row.begin();
         }
-        self.memory.give_back(row.into_buffer());
+        self.memory.effect.begin_row();
+        Ok(())
+    }
+
+    /// Tells the relay of the rows that a part has written.
+    fn announce(&mut self, (transaction, first_row): (u64, u32)) -> Result<()> {
+        let rows = self.rows.saturating_sub(first_row);
+        if E::ANNOUNCED && rows > 0 {
+            self.desk().announce(OutboxRow::Scheduled { transaction, first_row, rows })?;
+        }
         Ok(())
     }
 

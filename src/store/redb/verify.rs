@@ -262,7 +262,10 @@ impl Auditor<'_> {
             let (number, value) = row.map_err(fault)?;
             let there = match OutboxRow::decode(value.value())? {
                 OutboxRow::DeadLetter { id, .. } => letters.get(id.as_bytes()).map_err(fault)?.is_some(),
-                OutboxRow::Scheduled { transaction, part } => ledger.get((transaction, part)).map_err(fault)?.is_some(),
+                OutboxRow::Scheduled { transaction, first_row, rows } => {
+                    let told = (transaction, first_row)..(transaction, first_row.saturating_add(rows));
+                    ledger.range(told).map_err(fault)?.count() == rows as usize
+                }
             };
             if !there {
                 self.problem(format!("event {} of the outbox tells of nothing that is there", number.value()));
