@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::commit::{Committer, GroupOffsets};
 use super::config::ConsumerConfig;
 use super::dispatch::Dispatch;
+use super::dispatch::handler::HandlerDispatch;
 use super::dispatch::store::StoreDispatch;
 use super::dispatch::teller::Teller;
-use super::positions::{Positions, StorePositions};
+use super::positions::{KafkaPositions, Positions, StorePositions};
 use super::run::{Commits, Run};
-use super::{Concurrency, Control, Handler, OrderConsumer, Settled};
+use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
 use crate::cluster::Cluster;
 use crate::config::{ClientConfig, properties};
 use crate::order::Order;
@@ -167,8 +168,16 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
     /// Nothing has begun.
     pub async fn build(self) -> Result<OrderConsumer<O>> {
         let group = self.options.group_or(None)?;
-        self.options.parts(group).await?;
-        Err(Error::new(ErrorCode::Internal, "handlers come next"))
+        let parts = self.options.parts(group).await?;
+        let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
+        let (handler, concurrency, config) = (Arc::new(self.work.handler), self.work.concurrency, parts.config.clone());
+        let call = move |order: Delivered<O>| {
+            let handler = handler.clone();
+            async move { handler.handle(order).await }
+        };
+        Ok(parts.consumer(positions, Commits::Positions, |committer, teller| {
+            HandlerDispatch::new(call, concurrency, &config, committer, teller)
+        }))
     }
 }
 

@@ -120,12 +120,24 @@ impl<T> Lanes<T> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Drops every order of a slot that does not run. Those that run still end with `done` or `retry`.
-    pub(crate) fn forget(&mut self, slot: u64) {
-        self.lanes.retain(|lane, _| lane.slot != slot);
-        self.ready.retain(|(lane, _)| lane.slot != slot);
-        self.waiting.retain(|_, (lane, _)| lane.slot != slot);
-        self.queued = self.lanes.values().map(VecDeque::len).sum::<usize>() + self.ready.len() + self.waiting.len();
+    /// Whether no more may run at once.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.running >= self.limit
+    }
+
+    /// Gives back every order of a slot that does not run. Those that run still end with `done` or `retry`.
+    pub(crate) fn forget(&mut self, slot: u64) -> Vec<T> {
+        let of_slot = |lane: &Lane| lane.slot == slot;
+        let behind = self.lanes.extract_if(|lane, _| of_slot(lane)).flat_map(|(_, behind)| behind);
+        let mut dropped: Vec<T> = behind.collect();
+        let ready = std::mem::take(&mut self.ready);
+        for (lane, order) in ready {
+            if of_slot(&lane) { dropped.push(order) } else { self.ready.push_back((lane, order)) }
+        }
+        let waiting = self.waiting.extract_if(.., |_, (lane, _)| of_slot(lane));
+        dropped.extend(waiting.map(|(_, (_, order))| order));
+        self.queued = self.queued.saturating_sub(dropped.len());
+        dropped
     }
 
     /// How many orders run.

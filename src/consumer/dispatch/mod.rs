@@ -10,6 +10,7 @@
 pub(crate) mod chunk;
 pub(crate) mod decode;
 pub(crate) mod group;
+pub(crate) mod handler;
 pub(crate) mod lanes;
 pub(crate) mod store;
 pub(crate) mod tales;

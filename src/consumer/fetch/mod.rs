@@ -97,9 +97,9 @@ pub(crate) struct Fetched {
     pub(crate) stretch: Stretch,
     /// The batches that are whole. Records before the position may be among them.
     pub(crate) batches: BatchReader,
-    /// How many bytes they have.
-    pub(crate) bytes: usize,
-    /// The offset behind them; where the fetch began if there are none.
+    /// Where the fetch began.
+    pub(crate) from: i64,
+    /// The offset behind the batches; where the fetch began if there are none.
     pub(crate) next: i64,
     /// The leader epoch of the last batch.
     pub(crate) leader_epoch: Option<i32>,
@@ -109,8 +109,6 @@ pub(crate) struct Fetched {
     pub(crate) fault: Option<BatchError>,
     /// The offset behind the last record that can be read.
     pub(crate) end: i64,
-    /// The partition's first offset, -1 if unknown.
-    pub(crate) log_start: i64,
     /// Counts the frame until the last part of it is dropped.
     pub(crate) hold: Option<Arc<Hold>>,
 }

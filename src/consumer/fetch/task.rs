@@ -248,20 +248,19 @@ impl Place {
         if !news && walked.batches == 0 && walked.fault.is_none() {
             return None;
         }
-        self.next = walked.next;
+        let from = std::mem::replace(&mut self.next, walked.next);
         self.refused = walked.fault.is_some();
         let aborted = part.aborted_transactions.iter().flatten();
         Some(Event::Fetched(Fetched {
             partition,
             stretch: self.target.stretch,
-            bytes: records.len(),
             batches: BatchReader::new(records),
+            from,
             next: walked.next,
             leader_epoch: walked.leader_epoch,
             aborted: aborted.map(|aborted| (aborted.producer_id, aborted.first_offset)).collect(),
             fault: walked.fault,
             end,
-            log_start: part.log_start_offset,
             hold: None,
         }))
     }

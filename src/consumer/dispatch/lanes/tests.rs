@@ -69,7 +69,7 @@ fn a_partition_that_is_forgotten_leaves_nothing_behind() {
     lanes.offer(B, 3);
     lanes.offer(C, 4);
     let _ = lanes.start();
-    lanes.forget(0);
+    assert_eq!(lanes.forget(0), [2, 3]);
     assert_eq!(lanes.queued(), 1);
     lanes.retry(A, 1, at(1));
     lanes.wake(at(9));

@@ -1,0 +1,378 @@
+//! Settling orders by a handler: at least once, those of one lane in log order.
+//!
+//! A call that ends at once, as a closure without waits does, costs no task, no allocation and no wake-up;
+//! one that waits moves aside, and orders of other lanes go on.
+//!
+//! ```text
+//!  batch --copy--> ready --lane free--> call --ends at once--> settled: ledger, observer, commit
+//!                    |                   | waits                   ^
+//!                    +--lane busy--> lanes <---- running ----------+
+//!                                      ^            | again
+//!                                      +--wait------+
+//! ```
+
+mod answers;
+mod call;
+mod row;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+
+use self::call::{Answer, Call, Seat, poll_seat};
+use self::row::Row;
+use super::super::commit::Committer;
+use super::super::config::{ConsumerConfig, RetryConfig};
+use super::super::control::Lag;
+use super::super::delivered::Origin;
+use super::super::fetch::Fetched;
+use super::super::ledger::{Ledger, Taken};
+use super::super::record::RecordBytes;
+use super::super::{Concurrency, Delivered};
+use super::decode::decode;
+use super::lanes::{Lane, Lanes};
+use super::teller::{Teller, name};
+use super::{Dispatch, Step};
+use crate::Result;
+use crate::order::Order;
+use crate::store::{Position, Topic};
+use crate::wire::compression::Decompressor;
+
+/// How many orders are handed out before the other work of a consumer has its turn.
+const STRIDE: usize = 256;
+
+/// How many bytes of orders may stand behind others of their lane. Then nothing more is taken (G5).
+const MAX_QUEUED_BYTES: usize = 16 << 20;
+
+/// How often positions are noted for the commit while calls are under way.
+const NOTE_EVERY: Duration = Duration::from_millis(50);
+
+/// A record that is to be settled.
+#[derive(Debug)]
+struct Item {
+    partition: i32,
+    life: u64,
+    offset: i64,
+    timestamp: i64,
+    attempt: u32,
+    record: RecordBytes,
+}
+
+/// Settles orders by a handler, which `call` calls.
+pub(crate) struct HandlerDispatch<O, C, F> {
+    call: C,
+    retry: RetryConfig,
+    concurrency: Concurrency,
+    max_ahead: usize,
+    committer: Arc<Committer>,
+    teller: Teller<O>,
+    rows: BTreeMap<i32, Row>,
+    /// Partitions with something to hand out; the one that was served last stands last.
+    turn: VecDeque<i32>,
+    lanes: Lanes<Item>,
+    running: FuturesUnordered<Call<F>>,
+    seats: Vec<Seat<F>>,
+    queued_bytes: usize,
+    /// Partitions whose position moved since it was noted.
+    moved: BTreeSet<i32>,
+    noted: Instant,
+    begun: Instant,
+    arena: BytesMut,
+    decompressor: Decompressor,
+    hasher: RandomState,
+    steps: VecDeque<Step>,
+    holding: bool,
+    finishing: bool,
+    lives: u64,
+}
+
+impl<O, C, F> HandlerDispatch<O, C, F>
+where
+    O: Order,
+    C: Fn(Delivered<O>) -> F + Send,
+    F: Future<Output = Answer> + Send,
+{
+    pub(crate) fn new(
+        call: C,
+        concurrency: Concurrency,
+        config: &ConsumerConfig,
+        committer: Arc<Committer>,
+        teller: Teller<O>,
+    ) -> Self {
+        let limit = match concurrency {
+            Concurrency::InOrder => usize::MAX,
+            Concurrency::PerKey(orders) => orders,
+        };
+        Self {
+            call,
+            retry: config.retry,
+            concurrency,
+            max_ahead: config.max_ahead,
+            committer,
+            teller,
+            rows: BTreeMap::new(),
+            turn: VecDeque::new(),
+            lanes: Lanes::new(limit),
+            running: FuturesUnordered::new(),
+            seats: Vec::new(),
+            queued_bytes: 0,
+            moved: BTreeSet::new(),
+            noted: Instant::now(),
+            begun: Instant::now(),
+            arena: BytesMut::new(),
+            decompressor: Decompressor::new(),
+            hasher: RandomState::new(),
+            steps: VecDeque::new(),
+            holding: false,
+            finishing: false,
+            lives: 0,
+        }
+    }
+
+    /// Moves everything on that can move. Returns whether anything did.
+    fn pump(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(context) {
+            self.ended(ended);
+            moved = true;
+        }
+        if !self.finishing {
+            if self.lanes.next_due().is_some() {
+                self.lanes.wake(self.begun.elapsed());
+            }
+            while let Some((lane, item)) = self.lanes.start() {
+                self.queued_bytes = self.queued_bytes.saturating_sub(item.record.len());
+                self.launch(lane, item, Entry::Occupied, context);
+                moved = true;
+            }
+            moved |= self.hand_out(context);
+            self.resume_stalled();
+        }
+        self.note_moved();
+        moved
+    }
+
+    /// Hands out orders that wait, for one stride. Returns whether there were any.
+    fn hand_out(&mut self, context: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for _ in 0..self.turn.len() {
+            let Some(partition) = self.turn.pop_front() else { break };
+            let handed_out = self.hand_out_of(partition, context);
+            moved |= handed_out;
+            if self.rows.get(&partition).is_some_and(|row| !row.is_empty()) {
+                self.turn.push_back(partition);
+            }
+            if handed_out {
+                break;
+            }
+        }
+        moved
+    }
+
+    fn hand_out_of(&mut self, partition: i32, context: &mut Context<'_>) -> bool {
+        for handed_out in 0..STRIDE {
+            let Some((lane, item)) = self.next_of(partition) else { return handed_out > 0 };
+            if self.lanes.is_free(lane) {
+                self.launch(lane, item, Entry::Free, context);
+            } else {
+                self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
+                self.lanes.offer(lane, item);
+            }
+        }
+        true
+    }
+
+    /// The next order of a partition, if it may be handed out now.
+    fn next_of(&mut self, partition: i32) -> Option<(Lane, Item)> {
+        let room = self.teller.room(self.lanes.queued().saturating_add(self.lanes.running()));
+        if self.holding || room == 0 || self.lanes.is_crowded() || self.queued_bytes >= MAX_QUEUED_BYTES {
+            return None;
+        }
+        let row = self.rows.get_mut(&partition)?;
+        loop {
+            if !row.ledger.has_room() {
+                return None;
+            }
+            match row.refill(&mut self.arena, &mut self.decompressor) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.moved.insert(partition);
+                    return None;
+                }
+                Err(error) => {
+                    self.damaged(partition, error);
+                    return None;
+                }
+            }
+            let item = row.ready.front()?;
+            let lane = match self.concurrency {
+                Concurrency::InOrder => Lane { slot: row.life, key: 0 },
+                Concurrency::PerKey(_) => {
+                    let key = item.record.key().map_or(0, |key| self.hasher.hash_one(key));
+                    Lane { slot: row.life, key }
+                }
+            };
+            if self.concurrency == Concurrency::InOrder && !self.lanes.is_free(lane) {
+                return None;
+            }
+            let item = row.ready.pop_front()?;
+            if row.ledger.take(item.offset) == Taken::InHand {
+                return Some((lane, item));
+            }
+        }
+    }
+
+    /// Calls the handler. A call that ends at once is answered here.
+    fn launch(&mut self, lane: Lane, item: Item, entry: Entry, context: &mut Context<'_>) {
+        let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else {
+            entry.leave(&mut self.lanes, lane);
+            return;
+        };
+        let decoded = decode::<O>(item.record.value(), item.record.headers());
+        let mut order = match decoded.order {
+            Ok(order) => order,
+            Err(violation) => {
+                entry.leave(&mut self.lanes, lane);
+                return self.invalid(&item, violation);
+            }
+        };
+        if let Some(identity) = decoded.identity {
+            order.set_identity(identity);
+        }
+        let delivered = Delivered {
+            order,
+            record: item.record.clone(),
+            origin: row.origin.clone(),
+            offset: item.offset,
+            timestamp: item.timestamp,
+            attempt: item.attempt,
+        };
+        let mut seat = self.seats.pop().unwrap_or_else(|| Box::pin(None));
+        seat.as_mut().set(Some((self.call)(delivered)));
+        match poll_seat(&mut seat, context) {
+            Poll::Ready(answer) => {
+                self.seats.push(seat);
+                self.answered(lane, item, answer, entry);
+            }
+            Poll::Pending => {
+                row.running += 1;
+                entry.enter(&mut self.lanes, lane);
+                self.running.push(Call::new(seat, lane, item));
+            }
+        }
+    }
+}
+
+/// Whether an order's lane knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// The lane is free: the order was not offered.
+    Free,
+    /// The lane has the order as the one that runs.
+    Occupied,
+}
+
+impl Entry {
+    fn enter(self, lanes: &mut Lanes<Item>, lane: Lane) {
+        if self == Self::Free {
+            lanes.occupy(lane);
+        }
+    }
+
+    fn leave(self, lanes: &mut Lanes<Item>, lane: Lane) {
+        if self == Self::Occupied {
+            lanes.done(lane);
+        }
+    }
+}
+
+impl<O, C, F> Dispatch for HandlerDispatch<O, C, F>
+where
+    O: Order,
+    C: Fn(Delivered<O>) -> F + Send,
+    F: Future<Output = Answer> + Send,
+{
+    fn begin(&mut self, topic: Topic, partition: i32, position: Position) {
+        self.retire(partition);
+        self.lives += 1;
+        let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
+        let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
+        self.rows.insert(partition, Row::new(self.lives, origin, ledger));
+    }
+
+    fn feed(&mut self, fetched: Fetched) {
+        let partition = fetched.partition;
+        let Some(row) = self.rows.get_mut(&partition) else { return };
+        row.feed(fetched);
+        if !row.is_empty() && !self.turn.contains(&partition) {
+            self.turn.push_back(partition);
+        }
+        self.show_lag(partition);
+    }
+
+    fn retire(&mut self, partition: i32) {
+        self.turn.retain(|other| *other != partition);
+        if let Some(row) = self.rows.get_mut(&partition) {
+            row.retire();
+            let dropped = self.lanes.forget(row.life);
+            let bytes: usize = dropped.iter().map(|item| item.record.len()).sum();
+            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+        }
+    }
+
+    fn is_clear(&self, partition: i32) -> bool {
+        self.rows.get(&partition).is_none_or(|row| row.running == 0) && !self.moved.contains(&partition)
+    }
+
+    async fn step(&mut self) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        let moved = std::future::poll_fn(|context| Poll::Ready(self.pump(context))).await;
+        if moved {
+            tokio::task::yield_now().await;
+            return Step::Done;
+        }
+        if !self.steps.is_empty() {
+            return Step::Done;
+        }
+        self.wait().await;
+        Step::Done
+    }
+
+    fn set_holding(&mut self, holding: bool) {
+        self.holding = holding;
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.moved.is_empty()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_idle() && self.lanes.queued() == 0 && self.turn.is_empty()
+    }
+
+    fn position(&self, partition: i32) -> Option<i64> {
+        self.rows.get(&partition).map(|row| row.ledger.next())
+    }
+
+    fn is_limit_reached(&self) -> bool {
+        self.teller.is_done()
+    }
+}

@@ -1,0 +1,205 @@
+//! What follows from a handler's answers.
+
+use std::future::Future;
+
+use futures::StreamExt;
+
+use super::super::super::commit::{Committed, Note};
+use super::super::super::control::Concern;
+use super::super::super::retry::{Verdict, Why};
+use super::super::lanes::Lane;
+use super::super::tales::{Audience, Told};
+use super::call::Ended;
+use super::*;
+use crate::order::{IDENTITY_HEADER, Violation};
+use crate::place::Place;
+use crate::store::Outcome;
+use crate::wire::record_batch::BatchError;
+use crate::{Error, ErrorCode};
+
+/// From this try on, health speaks of an order that does not get through.
+const WORRY: u32 = 3;
+
+/// A wait from which on a partition gives back what was fetched of it, so that its frames do not hold up others.
+const LONG_WAIT: Duration = Duration::from_millis(200);
+
+impl<O, C, F> HandlerDispatch<O, C, F>
+where
+    O: Order,
+    C: Fn(Delivered<O>) -> F + Send,
+    F: Future<Output = Answer> + Send,
+{
+    pub(super) fn ended(&mut self, ended: Ended<F>) {
+        self.seats.push(ended.seat);
+        if let Some(row) = self.rows.get_mut(&ended.item.partition).filter(|row| row.life == ended.item.life) {
+            row.running = row.running.saturating_sub(1);
+        }
+        self.answered(ended.lane, ended.item, ended.answer, Entry::Occupied);
+    }
+
+    pub(super) fn answered(&mut self, lane: Lane, item: Item, answer: Answer, entry: Entry) {
+        let verdict = match answer {
+            Ok(crate::consumer::Outcome::Done) => Verdict::Done,
+            answer => self.retry.judge(answer, item.attempt, fastrand::f64()),
+        };
+        match verdict {
+            Verdict::Done => {
+                entry.leave(&mut self.lanes, lane);
+                self.settled(&item, &Outcome::Applied);
+            }
+            Verdict::Refused(code) => {
+                entry.leave(&mut self.lanes, lane);
+                let reason = "the handler refuses the order".to_owned();
+                self.settled(&item, &Outcome::Refused { code, reason });
+            }
+            Verdict::Again { after, why } => {
+                entry.enter(&mut self.lanes, lane);
+                self.again(lane, item, after, &why);
+            }
+            Verdict::Failed(error) => {
+                entry.leave(&mut self.lanes, lane);
+                self.failed(&item, error);
+            }
+        }
+    }
+
+    fn settled(&mut self, item: &Item, outcome: &Outcome) {
+        let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else { return };
+        row.ledger.settle(item.offset);
+        row.settled_until = Some(item.timestamp);
+        if std::mem::take(&mut row.worrying) {
+            self.teller.control().relieve(Concern::Partition(item.partition));
+        }
+        self.moved.insert(item.partition);
+        self.teller.count(outcome);
+        if self.teller.audience() == Audience::Observer {
+            let identity = item.record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes());
+            let record = Told {
+                offset: item.offset,
+                timestamp: item.timestamp,
+                key: item.record.key(),
+                value: item.record.value(),
+                identity: identity.and_then(|(_, value)| value),
+            };
+            self.teller.tell(&row.origin.at, &record, outcome);
+        }
+    }
+
+    fn again(&mut self, lane: Lane, mut item: Item, after: Duration, why: &Why) {
+        self.teller.count_retry();
+        let (partition, offset, attempt) = (item.partition, item.offset, item.attempt);
+        let reason = match why {
+            Why::Asked => "the handler asks for another try".to_owned(),
+            Why::Failed(cause) => format!("the handler fails: {cause}"),
+        };
+        if attempt.is_power_of_two() {
+            tracing::warn!(partition, offset, attempt, reason, "an order is tried again");
+        }
+        if let Some(row) = self.rows.get_mut(&partition)
+            && attempt >= WORRY
+        {
+            row.worrying = true;
+            let sentence = format!("partition {partition} waits at offset {offset}, try {attempt}: {reason}");
+            self.teller.control().concern(Concern::Partition(partition), sentence);
+        }
+        item.attempt = attempt.saturating_add(1);
+        self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
+        self.lanes.retry(lane, item, self.begun.elapsed().saturating_add(after));
+        if self.concurrency == Concurrency::InOrder && after >= LONG_WAIT {
+            self.give_back(partition);
+        }
+    }
+
+    /// The order cannot be settled, and without a place for dead letters nothing may be skipped (G2).
+    fn failed(&mut self, item: &Item, error: Error) {
+        let Some(row) = self.rows.get(&item.partition).filter(|row| row.life == item.life) else { return };
+        let error = error
+            .at(Place::record(&row.origin.at, item.offset))
+            .remedy("mend what it needs and start again, or commit the offset behind it for the group");
+        self.retire(item.partition);
+        self.steps.push_back(Step::Stopped { partition: item.partition, error });
+    }
+
+    pub(super) fn invalid(&mut self, item: &Item, violation: Violation) {
+        let error = Error::new(ErrorCode::Order, "the record holds no order, and there is no place for dead letters");
+        self.failed(item, error.caused_by(violation));
+    }
+
+    pub(super) fn damaged(&mut self, partition: i32, cause: BatchError) {
+        let Some(row) = self.rows.get(&partition) else { return };
+        let error = Error::new(ErrorCode::Batch, "a batch cannot be read, so the partition stops")
+            .at(Place::record(&row.origin.at, row.ledger.read()))
+            .remedy("the log is damaged there: once you know why, set the position behind it")
+            .caused_by(cause);
+        self.retire(partition);
+        self.steps.push_back(Step::Stopped { partition, error });
+    }
+
+    /// What was fetched of a partition that waits is dropped, so that its frames do not hold up the others.
+    fn give_back(&mut self, partition: i32) {
+        let Some(row) = self.rows.get_mut(&partition) else { return };
+        if !row.stalled && !row.retired && !row.chunks.is_empty() {
+            let next = row.give_back();
+            self.steps.push_back(Step::Stalled { partition, next });
+        }
+    }
+
+    /// Partitions that gave back what they could not hold take more as soon as they have nothing left; full ones give back.
+    pub(super) fn resume_stalled(&mut self) {
+        let mut full = Vec::new();
+        for (partition, row) in &mut self.rows {
+            let waits =
+                self.concurrency == Concurrency::InOrder && !self.lanes.is_free(Lane { slot: row.life, key: 0 });
+            if row.stalled && row.ready.is_empty() && row.ledger.has_room() && !row.retired && !waits {
+                row.stalled = false;
+                self.steps.push_back(Step::Resumed { partition: *partition });
+            } else if !row.ledger.has_room() {
+                full.push(*partition);
+            }
+        }
+        full.into_iter().for_each(|partition| self.give_back(partition));
+    }
+
+    /// Notes positions for the commit: at once when nothing is under way, else now and then.
+    pub(super) fn note_moved(&mut self) {
+        if self.moved.is_empty() || (!self.running.is_empty() && self.noted.elapsed() < NOTE_EVERY) {
+            return;
+        }
+        self.noted = Instant::now();
+        for partition in std::mem::take(&mut self.moved) {
+            let Some(row) = self.rows.get(&partition) else { continue };
+            let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
+            let note = Note::Topic { id: row.origin.id, settled: row.ledger.settled().clone() };
+            self.committer.note(partition, Committed { offset, leader_epoch, text: note.write(offset) });
+            self.show_lag(partition);
+        }
+        self.teller.publish();
+    }
+
+    pub(super) fn show_lag(&self, partition: i32) {
+        let Some(row) = self.rows.get(&partition) else { return };
+        let (position, end, settled_until) = (row.ledger.next(), row.end, row.settled_until);
+        self.teller.control().set_lag(Lag { partition, position, end, settled_until, seconds: None });
+    }
+
+    /// Waits until a call ends, an order is due for another try, or positions are to be noted.
+    pub(super) async fn wait(&mut self) {
+        let due = self.lanes.next_due().filter(|_| !self.finishing).map(|due| self.begun + due);
+        let note = (!self.moved.is_empty()).then(|| self.noted + NOTE_EVERY);
+        let wake = due.into_iter().chain(note).min();
+        let timer = async {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let ended = tokio::select! {
+            ended = self.running.next(), if !self.running.is_empty() => ended,
+            () = timer => None,
+        };
+        if let Some(ended) = ended {
+            self.ended(ended);
+            self.note_moved();
+        }
+    }
+}
