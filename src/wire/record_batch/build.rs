@@ -24,9 +24,23 @@ pub struct RecordParts<'a> {
     pub value_len: Option<usize>,
 }
 
+impl RecordParts<'_> {
+    /// How many bytes a batch has that holds this record alone, uncompressed.
+    #[must_use]
+    pub fn batch_len(&self) -> usize {
+        BATCH_OVERHEAD.saturating_add(Sizes::of(self, 0, 0).whole)
+    }
+}
+
 /// Why a record was not appended. The batch is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum AppendError {
+    /// The batch would be larger than was allowed.
+    #[error("the batch would have {len} bytes")]
+    Full {
+        /// How large it would be, in bytes.
+        len: usize,
+    },
     /// The value's bytes are not as many as was said.
     #[error("the value has {written} bytes where {foretold} were foretold")]
     Length {
@@ -59,6 +73,19 @@ struct Sizes {
     /// What stands behind the length field.
     body: usize,
     whole: usize,
+}
+
+impl Sizes {
+    #[inline]
+    fn of(parts: &RecordParts<'_>, timestamp_delta: i64, offset_delta: i32) -> Self {
+        let mut body = 1 + varint::length(timestamp_delta) + varint::length(offset_delta.into());
+        body += sized(parts.key.map(<[u8]>::len)) + sized(parts.value_len);
+        body += varint::length(as_i64(parts.headers.len()));
+        for header in parts.headers {
+            body += sized(Some(header.key.len())) + sized(header.value.map(<[u8]>::len));
+        }
+        Self { body, whole: varint::length(as_i64(body)) + body }
+    }
 }
 
 /// More than this a batch cannot hold, as its length is a signed 32-bit integer.
@@ -113,9 +140,27 @@ impl BatchBuilder {
         parts: &RecordParts<'_>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Result<u32, AppendError> {
+        self.append_within(MAX_BYTES, timestamp, parts, write)
+    }
+
+    /// [`BatchBuilder::append`], unless the batch would then have more than `most` bytes, uncompressed.
+    ///
+    /// # Errors
+    /// As [`BatchBuilder::append`], and [`AppendError::Full`], before anything is written.
+    pub fn append_within(
+        &mut self,
+        most: usize,
+        timestamp: i64,
+        parts: &RecordParts<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u32, AppendError> {
         self.buffer.truncate(self.end);
         let sizes = self.sizes(timestamp, parts);
-        if self.end.saturating_add(sizes.whole) > MAX_BYTES || self.next_delta == i32::MAX {
+        let len = self.end.saturating_add(sizes.whole);
+        if len > most && len <= MAX_BYTES {
+            return Err(AppendError::Full { len });
+        }
+        if len > MAX_BYTES || self.next_delta == i32::MAX {
             return Err(AppendError::TooLarge);
         }
         self.buffer.reserve(sizes.whole + Gathered::BYTES);
@@ -199,13 +244,7 @@ impl BatchBuilder {
 
     #[inline]
     fn sizes(&self, timestamp: i64, parts: &RecordParts<'_>) -> Sizes {
-        let mut body = 1 + varint::length(self.timestamp_delta(timestamp)) + varint::length(self.next_delta.into());
-        body += sized(parts.key.map(<[u8]>::len)) + sized(parts.value_len);
-        body += varint::length(as_i64(parts.headers.len()));
-        for header in parts.headers {
-            body += sized(Some(header.key.len())) + sized(header.value.map(<[u8]>::len));
-        }
-        Sizes { body, whole: varint::length(as_i64(body)) + body }
+        Sizes::of(parts, self.timestamp_delta(timestamp), self.next_delta)
     }
 
     #[inline]

@@ -1,0 +1,4 @@
+//! What a lane promises, case by case, then against a model broker under seeded faults.
+
+mod cases;
+mod simulation;
