@@ -1,0 +1,7 @@
+//! Applies delivery orders from Kafka to a store, each once.
+
+mod face;
+
+fn main() -> std::process::ExitCode {
+    face::consume::main::<orderflow::order::DeliveryOrder>()
+}

@@ -1,0 +1,106 @@
+//! The producers' program: order files, stdin or made-up orders to a topic, receipts to stdout.
+
+mod reading;
+mod sending;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use orderflow::order::Order;
+use orderflow::order::generate::Generate;
+use orderflow::producer::OrderProducer;
+use orderflow::{Error, ErrorCode, Result};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::finish::{Ending, main_of};
+use super::flags::{Flags, Settings, dump};
+use super::output::Lines;
+use reading::{Inputs, Reader, RejectFile};
+use sending::Sending;
+
+pub use reading::rejected;
+
+/// How many orders are read ahead of what is sent.
+const READ_AHEAD: usize = 1024;
+/// How long the reader may take to notice that the run stops.
+const READER_GRACE: Duration = Duration::from_millis(500);
+
+/// Publishes orders to Kafka.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    /// Order files: a JSON array or NDJSON; `-` is stdin
+    files: Vec<PathBuf>,
+    /// The topic; default: the order type's own
+    #[arg(short, long)]
+    topic: Option<String>,
+    /// Orders a second; 0 is no limit
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Start the files again at their end, with new identities each round
+    #[arg(long)]
+    repeat: bool,
+    /// Make orders up
+    #[arg(long)]
+    generate: bool,
+    /// Stop after this many orders are sent
+    #[arg(long)]
+    count: Option<u64>,
+    /// The seed of made-up orders
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The identity's source: makes the same file's orders new ones
+    #[arg(long)]
+    source: Option<String>,
+    /// Where the bytes of bad entries go, as NDJSON
+    #[arg(long)]
+    rejects: Option<PathBuf>,
+}
+
+/// Runs the producer of one order type.
+pub fn main<O: Order + Generate>() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.flags.start_log();
+    let patience = arguments.flags.patience();
+    main_of(patience, |stop| run::<O>(arguments, stop))
+}
+
+async fn run<O: Order + Generate>(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
+    let lines = Lines::new(stop.clone());
+    let config = match arguments.flags.settings()? {
+        Settings::Run(config) => config,
+        Settings::Dump(config) => {
+            dump(&config, &lines);
+            return Ok(Ending::Done);
+        }
+    };
+    let inputs = Inputs::of(&arguments)?;
+    let producer = {
+        let topic = arguments.topic.clone().unwrap_or_else(|| O::TOPIC.to_owned());
+        OrderProducer::<O>::builder(&config).topic(topic).connect().await?
+    };
+    let (feed, entries) = mpsc::channel(READ_AHEAD);
+    let rejects = arguments.rejects.as_deref().map(RejectFile::new).transpose()?;
+    let reader = Reader { feed, stop: stop.clone(), left: arguments.count, rejects };
+    let reading = tokio::task::spawn_blocking(move || reader.read_all(&inputs));
+    let mut sending = Sending::new(&arguments, producer, lines);
+    sending.send_all(entries, stop.clone()).await;
+    let read = tokio::select! {
+        // A reader that waits for stdin cannot be told to stop: the process ends without it.
+        () = stopped_for(stop, READER_GRACE) => Ok(()),
+        read = reading => read.unwrap_or_else(|cause| {
+            Err(Error::new(ErrorCode::Internal, "the reader ended").caused_by(cause))
+        }),
+    };
+    Ok(sending.finish(read).await)
+}
+
+async fn stopped_for(stop: CancellationToken, grace: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(grace).await;
+}

@@ -1,0 +1,103 @@
+//! Looks after orders: lint files, make topics, ask stores.
+
+#[path = "../face/mod.rs"]
+mod face;
+mod lint;
+mod stores;
+mod table;
+mod topics;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use face::Flags;
+use face::finish::{Ending, main_of};
+use face::flags::{Settings, dump};
+use face::output::Lines;
+use orderflow::Result;
+use orderflow::store::Query;
+use tokio_util::sync::CancellationToken;
+
+/// Looks after orders.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check order files by the producers' and consumers' own rules
+    Lint {
+        /// Order files; `-` is stdin
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Make or describe the shop's topics
+    Topics {
+        #[command(subcommand)]
+        act: topics::Act,
+    },
+    /// Products, their stock and movements
+    Stock {
+        /// Only these products
+        products: Vec<String>,
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
+    /// Deliveries and their status
+    Deliveries {
+        /// Only these orders' deliveries
+        orders: Vec<String>,
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
+    /// The audit: stock is the sum of movements, every offset is accounted for
+    Verify {
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.flags.start_log();
+    let patience = arguments.flags.patience();
+    main_of(patience, |stop| run(arguments, stop))
+}
+
+async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
+    let lines = Lines::new(stop);
+    let flags = &arguments.flags;
+    let config = match flags.settings()? {
+        Settings::Run(config) => config,
+        Settings::Dump(config) => {
+            dump(&config, &lines);
+            return Ok(Ending::Done);
+        }
+    };
+    let ending = match arguments.command {
+        None => {
+            face::output::complain("no command: see `orders --help`");
+            Ok(Ending::Misused)
+        }
+        Some(Command::Lint { files }) => lint::lint(flags, &lines, &files),
+        Some(Command::Topics { act }) => topics::topics(flags, &lines, &config, act).await,
+        Some(Command::Stock { products, store }) => {
+            stores::show(flags, &lines, &store, Query::Stock { products }).await
+        }
+        Some(Command::Deliveries { orders, store }) => {
+            stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
+        }
+        Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
+    };
+    lines.flush();
+    ending
+}

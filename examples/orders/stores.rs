@@ -1,0 +1,38 @@
+//! `orders stock | deliveries | verify`: what a store holds, also while a consumer holds the store.
+
+use orderflow::Result;
+use orderflow::store::{Audit, Query, Row, StoreReader};
+
+use crate::face::Flags;
+use crate::face::finish::Ending;
+use crate::face::output::{Lines, complain};
+use crate::table::Table;
+
+/// Prints the rows that answer a query.
+pub(crate) async fn show(flags: &Flags, lines: &Lines, store: &str, query: Query) -> Result<Ending> {
+    let mut table = Table::new(flags, lines);
+    let mut answer = StoreReader::open(store).await?.ask(query);
+    while let Some(page) = answer.page().await? {
+        page.iter().for_each(|row| table.row(row.to_object()));
+    }
+    table.finish();
+    Ok(Ending::Done)
+}
+
+/// Prints the audit.
+pub(crate) async fn verify(flags: &Flags, lines: &Lines, store: &str) -> Result<Ending> {
+    let Some(audit) = audit(store).await? else { return Ok(Ending::Undone) };
+    let holds = audit.holds;
+    for problem in &audit.problems {
+        complain(problem);
+    }
+    let mut table = Table::new(flags, lines);
+    table.row(Row::Audit(audit).to_object());
+    table.finish();
+    Ok(if holds { Ending::Done } else { Ending::Undone })
+}
+
+async fn audit(store: &str) -> Result<Option<Audit>> {
+    let rows = StoreReader::open(store).await?.ask(Query::Verify).rows().await?;
+    Ok(rows.into_iter().find_map(|row| if let Row::Audit(audit) = row { Some(audit) } else { None }))
+}

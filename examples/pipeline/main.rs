@@ -1,0 +1,111 @@
+//! The whole shop in one process: the development broker, both producers, both consumers, then stock, deliveries and
+//! the audit.
+
+#[path = "../face/mod.rs"]
+mod face;
+mod shop;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use face::finish::{Ending, main_of};
+use face::output::{Lines, complain};
+use face::{Flags, flags::Settings};
+use orderflow::broker::DevBroker;
+use orderflow::{Error, ErrorCode, Result};
+use shop::{Orders, Shop};
+use tokio_util::sync::CancellationToken;
+
+/// Runs the whole shop in this process, on the development broker.
+#[derive(Parser, Debug)]
+#[command(version, about)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    /// The order file
+    #[arg(default_value = "fixtures/orders.json")]
+    file: PathBuf,
+    /// Make this many orders up instead
+    #[arg(long)]
+    orders: Option<u64>,
+    /// The seed of made-up orders
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Let any Kafka client reach the broker at this address
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Where the stores are kept; default: a temporary folder
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
+    /// Go on until a signal
+    #[arg(long)]
+    keep: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    arguments.flags.start_log();
+    let patience = arguments.flags.patience();
+    main_of(patience, |stop| run(arguments, stop))
+}
+
+async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
+    let lines = Lines::new(stop.clone());
+    let settings = match arguments.flags.settings()? {
+        Settings::Run(config) => config,
+        Settings::Dump(config) => {
+            face::flags::dump(&config, &lines);
+            return Ok(Ending::Done);
+        }
+    };
+    let folder = Folder::at(arguments.store.as_deref())?;
+    let broker = start_broker(arguments.listen.as_deref()).await?;
+    let bootstrap = broker.bootstrap();
+    complain(&format!("development broker on {bootstrap} (in memory, never for production)"));
+    let orders = match arguments.orders {
+        Some(count) => Orders::MadeUp { count, seed: arguments.seed },
+        None => Orders::File(arguments.file.clone()),
+    };
+    let config = settings.set("bootstrap.servers", bootstrap)?;
+    let shop = Shop { config, folder: folder.path().to_owned(), flags: arguments.flags.clone(), lines: lines.clone() };
+    let holds = shop.run(orders, &stop).await;
+    lines.flush();
+    if arguments.keep && holds.is_ok() && !stop.is_cancelled() {
+        complain("the broker goes on until a signal: try the other examples, Kafka's console tools or kafka-python");
+        stop.cancelled().await;
+    }
+    broker.shutdown().await;
+    Ok(if holds? { Ending::Done } else { Ending::Undone })
+}
+
+async fn start_broker(listen: Option<&str>) -> Result<DevBroker> {
+    let builder = DevBroker::builder();
+    match listen {
+        Some(address) => builder.listen(address).start().await,
+        None => builder.start().await,
+    }
+}
+
+/// Where the stores are: a temporary folder goes with the process.
+enum Folder {
+    Kept(PathBuf),
+    Passing(tempfile::TempDir),
+}
+
+impl Folder {
+    fn at(given: Option<&std::path::Path>) -> Result<Self> {
+        let failed = |cause| Error::new(ErrorCode::StoreIo, "the stores' folder cannot be made").caused_by(cause);
+        match given {
+            Some(path) => std::fs::create_dir_all(path).map(|()| Self::Kept(path.to_owned())).map_err(failed),
+            None => tempfile::tempdir().map(Self::Passing).map_err(failed),
+        }
+    }
+
+    fn path(&self) -> &std::path::Path {
+        match self {
+            Self::Kept(path) => path,
+            Self::Passing(folder) => folder.path(),
+        }
+    }
+}
