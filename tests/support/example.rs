@@ -10,7 +10,15 @@ use super::program::Program;
 /// # Panics
 /// If the examples do not build.
 pub fn example(name: &str) -> Program {
-    Program::new(folder().join(name)).without_env("KAFKA_BOOTSTRAP_SERVERS").without_env("RUST_LOG")
+    Program::new(path(name)).without_env("KAFKA_BOOTSTRAP_SERVERS").without_env("RUST_LOG")
+}
+
+/// Where an example's program is.
+///
+/// # Panics
+/// If the examples do not build.
+pub fn path(name: &str) -> PathBuf {
+    folder().join(name)
 }
 
 /// Where the examples are. Built on the first call, so that a test never runs yesterday's.
