@@ -1,8 +1,35 @@
 //! Real-time order processing over Kafka, in pure Rust: nothing is lost, and each order takes effect once.
 //!
 //! ```text
-//!  order file -> order -> producer -> cluster -> KAFKA -> consumer -> store
+//!  order file / generator
+//!         |
+//!       order       what an order is: parse, validate, encode, identify             (pure)
+//!         |
+//!      producer     partition -> batch -> send          InventoryProducer, DeliveryProducer
+//!         |
+//!      cluster      metadata, leaders, connections   <- wire   bytes, batches, one connection
+//!         |
+//!       KAFKA       (or broker: the in-process development broker)
+//!         |
+//!      consumer     fetch -> dispatch -> store or handler    InventoryConsumer, DeliveryConsumer
+//!         |
+//!       store       stock, deliveries, positions, dead letters: one transaction
 //! ```
+//!
+//! Begin with [`InventoryProducer::connect`](producer::OrderProducer::connect) and
+//! [`InventoryConsumer::builder`](consumer::OrderConsumer::builder). A service of your own writes a
+//! [`Handler`](consumer::Handler), or an order type of its own ([`Order`](order::Order)).
+//!
+//! # Features
+//! None is on by default. `dev-broker`: [`broker::DevBroker`], a broker in the process for tests and demonstrations.
+//! `testing`: [`testing::drive`], which runs a handler without broker, socket or real time.
+//!
+//! # On rskafka
+//! The protocol layer of `rskafka` frames requests and matches answers; its client is not used, because it re-sends what
+//! a quota throttled, delivers records of aborted transactions, and has no deadlines. Only [`wire`] names it.
+//!
+//! # What is global
+//! Nothing: the library installs no subscriber, recorder, panic hook or signal handler.
 
 pub mod backoff;
 #[cfg(feature = "dev-broker")]
@@ -21,3 +48,8 @@ pub mod testing;
 pub mod wire;
 
 pub use crate::error::{BoxError, Error, ErrorCode, Result};
+
+/// Runs the README's examples as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
