@@ -171,14 +171,14 @@ impl Stored {
         self.bytes.len()
     }
 
-    /// The first record for which `wanted` holds of its time. Undecodable records end the search.
-    fn find(&self, wanted: impl Fn(i64) -> bool) -> Option<Found> {
+    /// The first record for which `wanted` holds of its offset and its time. Undecodable records end the search.
+    fn find(&self, wanted: impl Fn(i64, i64) -> bool) -> Option<Found> {
         let batch = BatchReader::new(self.bytes.clone()).next()?.ok()?;
         let mut decompressor = Decompressor::default();
-        let mut records = batch.records(&mut decompressor).ok()?.map_while(Result::ok);
-        let record = records.find(|record| wanted(record.timestamp))?;
-        let offset = self.base_offset + (record.offset - batch.base_offset());
-        Some(Found { offset, timestamp: record.timestamp, leader_epoch: self.leader_epoch })
+        let records = batch.records(&mut decompressor).ok()?.map_while(Result::ok);
+        let placed = records.map(|record| (self.base_offset + (record.offset - batch.base_offset()), record.timestamp));
+        let (offset, timestamp) = placed.into_iter().find(|(offset, timestamp)| wanted(*offset, *timestamp))?;
+        Some(Found { offset, timestamp, leader_epoch: self.leader_epoch })
     }
 }
 
@@ -281,21 +281,16 @@ impl PartitionLog {
     /// The first record that is at least as new as `timestamp`.
     pub(super) fn at_time(&self, timestamp: i64) -> Option<Found> {
         let first = self.batches.partition_point(|batch| batch.newest < timestamp);
-        let found = self.batches.get(first)?.find(|time| time >= timestamp)?;
-        // A record before the log's start may share a batch with the first that is left.
-        (found.offset >= self.start).then_some(found).or_else(|| self.at_start())
-    }
-
-    fn at_start(&self) -> Option<Found> {
-        let batch = self.batches.front()?;
-        Some(Found { offset: self.start, timestamp: batch.max_timestamp, leader_epoch: batch.leader_epoch })
+        let may_hold = self.batches.range(first..).filter(|batch| batch.max_timestamp >= timestamp);
+        // Records before the log's start may share a batch with the first that is left.
+        may_hold.into_iter().find_map(|batch| batch.find(|offset, time| offset >= self.start && time >= timestamp))
     }
 
     /// The first record that has the newest time of all.
     pub(super) fn newest(&self) -> Option<Found> {
         let newest = self.batches.back()?.newest;
         let first = self.batches.partition_point(|batch| batch.newest < newest);
-        self.batches.get(first)?.find(|time| time == newest)
+        self.batches.get(first)?.find(|_, time| time == newest)
     }
 
     /// The epoch in which the record at `offset` was written, or of the last record before it.

@@ -100,6 +100,7 @@ impl DevBroker {
     }
 
     fn new(shared: Arc<Shared>, listeners: impl Iterator<Item = TcpListener>) -> Self {
+        tracing::info!("the development broker starts: it keeps everything in memory and is never for production");
         let running = Running::default();
         running.spawn(|stop| groups::clock::run(shared.clone(), stop));
         for (node, listener) in (1..).zip(listeners) {

@@ -22,7 +22,10 @@ impl Client {
     /// A connection to a node, by its number from 1.
     pub(crate) async fn connect(broker: &DevBroker, node: usize) -> Self {
         let bootstrap = broker.bootstrap();
-        let address = bootstrap.split(',').nth(node - 1).expect("the node is up");
+        Self::at(bootstrap.split(',').nth(node - 1).expect("the node is up")).await
+    }
+
+    pub(crate) async fn at(address: &str) -> Self {
         Self { stream: TcpStream::connect(address).await.expect("the node listens"), correlation_id: 0 }
     }
 

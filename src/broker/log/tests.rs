@@ -130,6 +130,16 @@ fn times_are_found_also_when_they_do_not_rise() {
 }
 
 #[test]
+fn a_record_before_the_start_is_not_found_by_its_time() {
+    let mut log = PartitionLog::default();
+    log.append(incoming_of(batch(&[b"a", b"b"], 50, NONE, |builder| builder)), 0).unwrap();
+    log.append(at(60), 0).unwrap();
+    log.delete_before(1);
+    assert_eq!(log.at_time(0).map(|found| (found.offset, found.timestamp)), Some((1, 50)));
+    assert_eq!(log.at_time(51).map(|found| (found.offset, found.timestamp)), Some((2, 60)));
+}
+
+#[test]
 fn the_time_of_the_broker_replaces_the_producers_and_the_checksum_holds() {
     let stamped = at(10).at_append_time(99);
     let view = BatchReader::new(stamped.bytes.clone()).next().unwrap().unwrap();
