@@ -1,4 +1,4 @@
-//! Lines on stdout for programs and people, lines on stderr for people.
+//! Lines out: stdout carries data, stderr everything else.
 //!
 //! A reader that closes stdout (`| head`) is no error: [`Lines::is_gone`] then tells the program to stop.
 

@@ -1,4 +1,4 @@
-//! The seam between the sender and the cluster, so that tests put a scripted broker in its place.
+//! What the sender needs of a cluster, as a seam where tests put a scripted broker.
 
 use std::future::Future;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! What the handles and tasks of a producer share: the accumulator behind its lock, and who waits for what.
+//! What all handles of a producer share with its tasks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! `inventory_consumer`, `delivery_consumer` and the `orders` commands on their stores.
+//! What the two consumers leave in their stores.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `inventory_producer` and `delivery_producer`: inputs, receipts, summaries, exit codes.
+//! What the two producers take, print, return.
 
 use std::time::Duration;
 

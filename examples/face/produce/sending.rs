@@ -1,4 +1,4 @@
-//! Sending orders and telling their receipts, in the order of sending.
+//! Sending orders, each of which ends in a receipt or a failure that is told.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -46,6 +46,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "one line is in memory at a time")]
 enum Line {
     Row(Row),
     End(()),

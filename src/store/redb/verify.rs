@@ -85,7 +85,8 @@ impl Auditor<'_> {
             let (key, value) = row.map_err(fault)?;
             let (topic, partition, _) = key.value();
             let mut start = Unpack::new(value.value(), "a start");
-            (start.i64()?, start.bytes()?);
+            start.i64()?;
+            start.bytes()?;
             self.account(&mut accounts, (topic, partition), &Standing::decode(start.remaining())?)?;
         }
         let mut applied = HashMap::new();
