@@ -4,6 +4,9 @@
 //! gives the time on the clock, disk included; with `STORE_BENCH_ORDERS=1000000` in the environment
 //! it runs so many orders once instead and tells processor time, bytes on disk and peak memory.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark fails by panicking")]
+#![allow(clippy::print_stdout, reason = "its figures are what a benchmark is run for")]
+
 use std::path::Path;
 use std::time::Instant;
 

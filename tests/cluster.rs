@@ -1,5 +1,13 @@
 //! Metadata, routes and administrative requests on the development broker.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! A consumer with a handler: at least once, the orders of one key in log order.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod consumer_support;
 mod support;
 
@@ -78,7 +80,7 @@ async fn orders_of_one_key_keep_their_order_while_others_overtake_what_is_tried_
         let handed = noted.clone();
         async move {
             tokio::task::yield_now().await;
-            if number(&order) % 5 == 0 && order.attempt() < 3 {
+            if number(&order).is_multiple_of(5) && order.attempt() < 3 {
                 return Err(Failure::retriable("the carrier is away"));
             }
             handed.lock().unwrap().push((order.value().product_id().to_owned(), number(&order)));
@@ -205,7 +207,7 @@ async fn a_stop_that_takes_too_long_is_an_error() {
     let consumer = InventoryConsumer::builder(&config).group("shipping").handler(handler).build().await.unwrap();
     let control = consumer.control();
     let begun = async { until_async("it reads", SOON, async || control.lag().first().and_then(|lag| lag.end)).await };
-    let error = consumer.run(async { drop(begun.await) }).await.unwrap_err();
+    let error = consumer.run(async { _ = begun.await }).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Timeout, "{error}");
     assert_eq!(broker.committed("shipping", TOPIC, 0), Some(0));
     broker.shutdown().await;

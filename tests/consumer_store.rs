@@ -1,5 +1,13 @@
 //! A consumer with a store: each effect once, whatever happens.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod consumer_support;
 mod support;
 

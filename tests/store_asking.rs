@@ -1,5 +1,13 @@
 //! Asking a store: in process, through its socket, and from the file.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod store_support;
 
 use std::os::unix::fs::PermissionsExt;

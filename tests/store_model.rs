@@ -1,5 +1,13 @@
 //! The embedded store against a plain model in memory: same outcomes, same stock, whatever comes.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 mod store_support;
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,10 +21,13 @@ use orderflow::{Error, ErrorCode};
 use proptest::prelude::*;
 use store_support::{dead_letter, entry, movement, numbered, place, topic};
 
+/// What one partition is given: identities with what is to be done.
+type Share = (i32, Vec<(Option<u64>, Kind)>);
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Parts, each of a partition with records; some are left waiting.
-    Batch(Vec<(i32, Vec<(Option<u64>, Kind)>)>),
+    Batch(Vec<Share>),
     /// The last batch once more: its answer was lost.
     Repeat,
     /// A batch of somebody who does not know the newest version.
@@ -85,7 +96,7 @@ fn names(applied: &Applied) -> Vec<Vec<&'static str>> {
     applied.parts.iter().map(|part| part.outcomes.iter().map(name).collect()).collect()
 }
 
-fn build(model: &mut Model, parts: &[(i32, Vec<(Option<u64>, Kind)>)], token: u128) -> Batch<InventoryOrder> {
+fn build(model: &mut Model, parts: &[Share], token: u128) -> Batch<InventoryOrder> {
     let mut batch = Batch { topic: topic(), parts: Vec::new() };
     for (partition, records) in parts {
         if batch.parts.iter().any(|part: &Part<InventoryOrder>| part.partition == *partition) {

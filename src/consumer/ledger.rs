@@ -64,11 +64,6 @@ impl Ledger {
         self.taken.len() < self.max_ahead
     }
 
-    /// Whether nothing is in hand.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.taken.is_empty()
-    }
-
     /// The leader epoch of the last settled record, -1 if unknown.
     pub(crate) fn leader_epoch(&self) -> i32 {
         self.epochs.front().map_or(-1, |(_, epoch)| *epoch)

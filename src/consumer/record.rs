@@ -69,7 +69,7 @@ fn length(bytes: &[u8]) -> u32 {
 
 /// Iterates over the headers of a record.
 #[derive(Clone, Debug)]
-pub struct Headers<'a> {
+pub(crate) struct Headers<'a> {
     rest: &'a [u8],
 }
 

@@ -1,5 +1,6 @@
 //! What the consumer's tests share: orders written to a broker's log, runs, what an observer saw.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

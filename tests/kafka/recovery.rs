@@ -1,7 +1,6 @@
 //! What stopping or dying does, to our programs, to brokers: nothing is lost, nothing happens twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +8,7 @@ use serde_json::Value;
 use crate::cluster::{Cluster, Servers};
 use crate::shop::{self, File, WORK};
 use crate::support::ndjson;
-use crate::support::program::Signal;
+use crate::support::program::{Running, Signal};
 use crate::{Case, Shared, case};
 
 pub(crate) const CASES: &[Case] = &[
@@ -27,10 +26,6 @@ const TAKE_OVER: Duration = Duration::from_secs(60);
 
 fn store(folder: &tempfile::TempDir) -> std::path::PathBuf {
     folder.path().join("inventory.redb")
-}
-
-fn applied(lines: &[String]) -> usize {
-    lines.iter().filter(|line| line.starts_with("{\"applied\"")).count()
 }
 
 fn the_group_tool_shows_what_we_have_committed_in_either_protocol(shared: &Shared) {
@@ -108,32 +103,32 @@ fn a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact(shared: 
     let (cluster, topic, file) = (shared.cluster(), "killed", File::of(20_000, 500));
     let folder = tempfile::tempdir().expect("a folder");
     cluster.create_topic(topic, 3);
-    cluster.send(topic, &file, &[]);
-    for wanted in [1, 200, 2000] {
-        kill_after(cluster, topic, &store(&folder), wanted);
+    // Orders come for twenty seconds, so that each kill finds work in hand.
+    let producer = cluster.producer(topic, topic).args(["--rate", "1000"]).input(file.ndjson.as_str()).start();
+    for wanted in [1, 300, 600] {
+        let consumer = cluster.consumer(topic, &store(&folder)).args(["-X", "session.timeout.ms=6000"]).start();
+        await_applied(&consumer, wanted);
+        consumer.signal(Signal::Kill);
+        assert_eq!(consumer.finish(WORK).code(), None, "the consumer was not killed");
     }
-    let last = cluster.consume(topic, &store(&folder), &[]);
-    assert!(ndjson::summary(&last, "applied") < 20_000, "no kill came amid the work");
+    producer.finish(WORK).ok();
+    let last = cluster.consume(topic, &store(&folder), &["-X", "session.timeout.ms=6000"]);
+    assert!((1..19_000).contains(&ndjson::summary(&last, "applied")), "no kill came amid the work");
     assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
     assert_eq!(cluster.lag(topic, topic), 0);
 }
 
-/// Starts a consumer, and kills it once it has applied `wanted` orders.
-fn kill_after(cluster: &Servers, topic: &str, store: &Path, wanted: usize) {
-    let consumer = cluster.consumer(topic, store).start();
-    let enough = || (applied(&consumer.stdout()) >= wanted).then_some(());
-    crate::support::wait::until("enough orders are applied", TAKE_OVER, enough);
-    consumer.signal(Signal::Kill);
-    assert_eq!(consumer.finish(WORK).code(), None, "the consumer was not killed");
+/// Waits until a consumer has told of `wanted` applied orders.
+fn await_applied(consumer: &Running, wanted: usize) {
+    let applied = |line: &str| line.starts_with("{\"applied\"");
+    consumer.await_stdout_lines(&format!("{wanted} orders are applied"), wanted, TAKE_OVER, applied);
 }
 
 fn a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing(_: &Shared) {
     let (mut cluster, topic, file) = (Cluster::start(3, &[]), "leader", File::of(20_000, 200));
     cluster.create_topic(topic, 6);
     let producer = cluster.producer(topic, topic).args(["--rate", "2000"]).input(file.ndjson.as_str()).start();
-    let receipts = |wanted: usize| move |lines: Vec<String>| (lines.len() >= wanted).then_some(());
-    let after =
-        |wanted| crate::support::wait::until("receipts come", TAKE_OVER, || receipts(wanted)(producer.stdout()));
+    let after = |wanted| producer.await_stdout_lines("receipts come", wanted, TAKE_OVER, |_| true);
     after(2000);
     cluster.node(1).kill();
     after(6000);
@@ -170,17 +165,13 @@ fn a_consumer_goes_on_by_itself_after_its_broker_was_killed(_: &Shared) {
     cluster.create_topic(topic, 3);
     cluster.send(topic, &file, &[]);
     let consumer = cluster.consumer(topic, &store(&folder)).start();
-    let all = |wanted: usize| {
-        let enough = || (applied(&consumer.stdout()) >= wanted).then_some(());
-        crate::support::wait::until("all orders are applied", WORK, enough);
-    };
-    all(2000);
+    await_applied(&consumer, 2000);
     cluster.node(1).kill();
     cluster.node(1).restart();
     // Another source: the same orders once more, by intent.
     let again = cluster.producer(topic, "again").input(file.ndjson.as_str());
     again.run(WORK).ok();
-    all(4000);
+    await_applied(&consumer, 4000);
     consumer.signal(Signal::Terminate);
     consumer.finish(Duration::from_secs(30)).ok();
     let twice: BTreeMap<_, _> = file.stock.into_iter().map(|(product, stock)| (product, stock * 2)).collect();

@@ -162,11 +162,21 @@ impl Running {
         self.await_line(what, within, || self.stderr().into_iter().find(|line| wanted(line)))
     }
 
+    /// Waits until `count` stdout lines have come that are `wanted`.
+    ///
+    /// # Panics
+    /// As [`Running::await_stdout`].
+    #[track_caller]
+    pub fn await_stdout_lines(&self, what: &str, count: usize, within: Duration, wanted: impl Fn(&str) -> bool) {
+        let enough = || self.stdout().iter().filter(|line| wanted(line)).count() >= count;
+        self.await_line(what, within, || enough().then(String::new));
+    }
+
     #[track_caller]
     fn await_line(&self, what: &str, within: Duration, find: impl FnMut() -> Option<String>) -> String {
-        let (out, err) = (|| self.stdout().join("\n"), || self.stderr().join("\n"));
         wait::until_or(within, find).unwrap_or_else(|| {
-            panic!("{}: waited {within:?} in vain until {what}\nstdout:\n{}\nstderr:\n{}", self.line, out(), err())
+            let [out, err] = [&self.stdout, &self.stderr].map(Lines::last);
+            panic!("{}: waited {within:?} in vain until {what}\nstdout:\n{out}\nstderr:\n{err}", self.line)
         })
     }
 
@@ -271,6 +281,13 @@ impl Lines {
 
     fn so_far(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many they are, and the last of them: enough for a person to see what goes on.
+    fn last(&self) -> String {
+        let lines = self.so_far();
+        let shown = lines.len().saturating_sub(20);
+        format!("({} lines)\n{}", lines.len(), lines[shown..].join("\n"))
     }
 
     /// All of them, once the child has ended.

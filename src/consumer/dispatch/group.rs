@@ -273,3 +273,6 @@ fn read<O: Order>(
     }
     Ok(done)
 }
+
+#[cfg(test)]
+mod tests;

@@ -134,8 +134,13 @@ impl<T> Lanes<T> {
         for (lane, order) in ready {
             if of_slot(&lane) { dropped.push(order) } else { self.ready.push_back((lane, order)) }
         }
-        let waiting = self.waiting.extract_if(.., |_, (lane, _)| of_slot(lane));
-        dropped.extend(waiting.map(|(_, (_, order))| order));
+        for (due, (lane, order)) in std::mem::take(&mut self.waiting) {
+            if of_slot(&lane) {
+                dropped.push(order);
+            } else {
+                self.waiting.insert(due, (lane, order));
+            }
+        }
         self.queued = self.queued.saturating_sub(dropped.len());
         dropped
     }

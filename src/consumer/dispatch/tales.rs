@@ -93,3 +93,46 @@ impl Tales {
         self.last_timestamp
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consumer::sample::batch_of;
+    use crate::wire::compression::Decompressor;
+    use crate::wire::record_batch::{BatchReader, Header};
+
+    fn kept(audience: Audience) -> Tales {
+        let headers =
+            [Header { key: b"other", value: None }, Header { key: b"idempotency-key", value: Some(b"of1:a:7") }];
+        let batch = BatchReader::new(batch_of(40, &[b"one", b"", b"three"], &headers)).next().unwrap().unwrap();
+        let mut tales = Tales::new(audience);
+        for record in batch.records(&mut Decompressor::new()).unwrap() {
+            tales.keep(&record.unwrap());
+        }
+        tales
+    }
+
+    #[test]
+    fn records_are_told_as_they_were() {
+        let tales = kept(Audience::Observer);
+        let told: Vec<_> = tales.iter().map(|told| (told.offset, told.key, told.value, told.identity)).collect();
+        let identity = Some(&b"of1:a:7"[..]);
+        assert_eq!(told[0], (40, Some(&b"k0"[..]), Some(&b"one"[..]), identity));
+        assert_eq!(told[1], (41, Some(&b"k1"[..]), Some(&b""[..]), identity));
+        assert_eq!(told[2], (42, Some(&b"k2"[..]), Some(&b"three"[..]), identity));
+    }
+
+    #[test]
+    fn what_is_taken_back_is_not_told() {
+        let mut tales = kept(Audience::Observer);
+        tales.truncate(1);
+        assert_eq!(tales.iter().map(|told| told.offset).collect::<Vec<_>>(), [40]);
+        assert_eq!(tales.bytes.len(), b"k0oneof1:a:7".len());
+    }
+
+    #[test]
+    fn without_an_audience_only_the_last_time_is_kept() {
+        let tales = kept(Audience::Nobody);
+        assert_eq!((tales.iter().count(), tales.last_timestamp()), (0, Some(1_002)));
+    }
+}

@@ -104,7 +104,7 @@ impl Reader {
         let Some(slot) = self.slots.get(&partition) else { return };
         let flow = if self.paused || slot.stalled { Flow::Paused } else { Flow::On };
         let target = Target { topic: slot.topic.id, stretch, from: slot.next, leader_epoch, flow };
-        targets.change(|targets| drop(targets.insert(partition, target)));
+        targets.change(|targets| targets.insert(partition, target));
         self.share_prefetch();
     }
 
@@ -112,7 +112,7 @@ impl Reader {
     pub(super) fn release(&mut self, partition: i32) {
         let node = self.slots.get(&partition).and_then(Slot::node);
         if let Some(fetcher) = node.and_then(|node| self.fetchers.get(&node)) {
-            fetcher.targets.change(|targets| drop(targets.remove(&partition)));
+            fetcher.targets.change(|targets| targets.remove(&partition));
             self.share_prefetch();
         }
     }

@@ -50,7 +50,6 @@ fn all_versions() -> ApiVersionsResponse {
         api_key: api.as_i16(),
         min_version: api.versions().min,
         max_version: api.versions().max,
-        ..ApiVersion::default()
     });
     ApiVersionsResponse { api_keys: ranges.collect(), ..ApiVersionsResponse::default() }
 }
