@@ -30,7 +30,7 @@ use super::config::Settings;
 use super::failure::Failure;
 use super::idempotence::{BatchId, Lane};
 use super::partition::partition_of;
-use super::receipt::Outcome;
+use super::receipt::{Kept, Outcome};
 use crate::cluster::{Leader, Node, TopicView};
 use crate::place::TopicPartition;
 use crate::wire::record_batch::{AppendError, BATCH_OVERHEAD, BatchBuilder, RecordParts};
@@ -207,7 +207,7 @@ impl Accumulator {
             match filling.builder.append_within(within, timestamp, parts, &write) {
                 Ok(index) => {
                     self.used = self.used.saturating_add(filling.builder.len().saturating_sub(before));
-                    return Ok(Accepted { outcome: filling.outcome.clone(), index, wake: None, watch: false });
+                    return Ok(Accepted { outcome: filling.outcome.share(), index, wake: None, watch: false });
                 }
                 Err(AppendError::Full { len }) if len <= most => return Err(Refused::NoRoom),
                 Err(AppendError::Full { .. } | AppendError::TooLarge) => filling.full = true,
@@ -244,8 +244,9 @@ impl Accumulator {
         })?;
         let partition = self.partitions.get_mut(number).ok_or(Refused::NoPartition)?;
         self.used = self.used.saturating_add(builder.len());
-        let outcome = Outcome::new(partition.at.clone());
-        partition.queue.push_back(Filling::new(builder, outcome.clone(), now()));
+        let kept = Kept::new(partition.at.clone());
+        let outcome = kept.share();
+        partition.queue.push_back(Filling::new(builder, kept, now()));
         let watch = !std::mem::replace(&mut self.watched, true);
         Ok(Accepted { outcome, index, wake: self.to_wake(number), watch })
     }
@@ -279,11 +280,12 @@ impl Accumulator {
         self.waiting = self.waiting.saturating_sub(1);
     }
 
-    /// Makes every batch urgent. Returns what becomes of them, and the leaders to wake.
-    pub(super) fn hurry(&mut self) -> (Vec<Arc<Outcome>>, Vec<Node>) {
+    /// Makes every batch urgent. Returns what becomes of those whose orders have no verdict yet, and the leaders to wake.
+    pub(super) fn hurry(&mut self) -> (Vec<Kept>, Vec<Node>) {
         let mut outcomes = Vec::new();
         for partition in &mut self.partitions {
-            outcomes.extend(partition.sealed.iter().map(|sealed| sealed.outcome.clone()));
+            let open = partition.sealed.iter().filter(|sealed| !sealed.outcome.is_settled());
+            outcomes.extend(open.map(|sealed| sealed.outcome.clone()));
             for filling in &mut partition.queue {
                 filling.urgent = true;
                 outcomes.push(filling.outcome.clone());

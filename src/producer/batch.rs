@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::failure::Failure;
 use super::idempotence::{BatchId, Number};
-use super::receipt::Outcome;
+use super::receipt::Kept;
 use crate::wire::compression::{Compression, Compressor, Decompressor};
 use crate::wire::record_batch::{BatchBuilder, BatchReader, ClosedBatch, Header, ProducerStamp, RecordParts};
 
@@ -14,7 +14,7 @@ use crate::wire::record_batch::{BatchBuilder, BatchReader, ClosedBatch, Header, 
 #[derive(Debug)]
 pub(super) struct Filling {
     pub(super) builder: BatchBuilder,
-    pub(super) outcome: Arc<Outcome>,
+    pub(super) outcome: Kept,
     pub(super) opened: Instant,
     pub(super) full: bool,
     /// Somebody waits for it to be sent, whatever `linger.ms` says.
@@ -22,7 +22,7 @@ pub(super) struct Filling {
 }
 
 impl Filling {
-    pub(super) fn new(builder: BatchBuilder, outcome: Arc<Outcome>, opened: Instant) -> Self {
+    pub(super) fn new(builder: BatchBuilder, outcome: Kept, opened: Instant) -> Self {
         Self { builder, outcome, opened, full: false, urgent: false }
     }
 }
@@ -33,7 +33,7 @@ pub(super) struct Sealed {
     pub(super) id: BatchId,
     /// `None` while it is being closed.
     pub(super) closed: Option<ClosedBatch>,
-    pub(super) outcome: Arc<Outcome>,
+    pub(super) outcome: Kept,
     /// Which of the outcome's orders it holds.
     pub(super) first: u32,
     pub(super) count: u32,
@@ -145,7 +145,7 @@ mod tests {
         Sealed {
             id: 1,
             closed: None,
-            outcome: Outcome::new(TopicPartition::new("orders", 0)),
+            outcome: Kept::new(TopicPartition::new("orders", 0)),
             first: 0,
             count,
             deadline: Instant::now(),

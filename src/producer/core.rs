@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::accumulator::{Accepted, Accumulator, Done, Refused, Target, Turn};
 use super::config::Settings;
 use super::failure::Failure;
-use super::receipt::{Outcome, Pending, Verdict};
+use super::receipt::{Kept, Pending, Verdict};
 use crate::cluster::Node;
 use crate::place::{Place, TopicPartition};
 use crate::wire::record_batch::RecordParts;
@@ -168,9 +168,8 @@ impl Core {
         self.wake_all(done.wake);
     }
 
-    fn note_unseen(&self, outcome: &Arc<Outcome>, count: u32, failure: &Arc<Failure>) {
-        // Each `Pending` that is still held has one count; so has the verdict itself.
-        let seen = u32::try_from(Arc::strong_count(outcome).saturating_sub(1)).unwrap_or(u32::MAX);
+    fn note_unseen(&self, outcome: &Kept, count: u32, failure: &Arc<Failure>) {
+        let seen = u32::try_from(outcome.watchers()).unwrap_or(u32::MAX);
         let Some(orders) = count.checked_sub(seen).filter(|orders| *orders > 0) else { return };
         tracing::warn!(at = %outcome.at(), orders, error = %failure.error(outcome.at()), "orders failed unseen");
         let mut unseen = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);

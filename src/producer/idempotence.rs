@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// A batch's number within its partition's lane, given by the driver.
 pub(super) type BatchId = u64;

@@ -36,6 +36,9 @@ mod records;
 mod router;
 mod sender;
 
+#[cfg(test)]
+mod tests;
+
 pub use self::orders::{DeliveryProducer, InventoryProducer, OrderProducer, ProducerBuilder};
 pub use self::receipt::{Pending, Receipt};
 pub use self::records::{OutgoingRecord, RecordProducer};

@@ -9,7 +9,9 @@
 //! ```
 
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -43,6 +45,58 @@ pub(super) enum Verdict {
 pub(super) struct Outcome {
     at: TopicPartition,
     fate: Mutex<Fate>,
+    /// How many hold it who are no [`Pending`].
+    keepers: AtomicUsize,
+}
+
+/// An outcome as the producer's own parts hold it.
+#[derive(Debug)]
+pub(super) struct Kept(Arc<Outcome>);
+
+impl Kept {
+    pub(super) fn new(at: TopicPartition) -> Self {
+        Self::of(Arc::new(Outcome { at, fate: Mutex::default(), keepers: AtomicUsize::new(0) }))
+    }
+
+    fn of(outcome: Arc<Outcome>) -> Self {
+        outcome.keepers.fetch_add(1, Ordering::Relaxed);
+        Self(outcome)
+    }
+
+    /// The outcome for a [`Pending`].
+    pub(super) fn share(&self) -> Arc<Outcome> {
+        self.0.clone()
+    }
+
+    /// How many [`Pending`] there are.
+    pub(super) fn watchers(&self) -> usize {
+        Arc::strong_count(&self.0).saturating_sub(self.0.keepers.load(Ordering::Relaxed))
+    }
+
+    /// Waits until every order of the batch has its verdict.
+    pub(super) fn settled(self) -> Settled {
+        Settled { outcome: self, slot: Slot::default() }
+    }
+}
+
+impl Clone for Kept {
+    fn clone(&self) -> Self {
+        Self::of(self.0.clone())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.0.keepers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Deref for Kept {
+    type Target = Outcome;
+
+    fn deref(&self) -> &Outcome {
+        &self.0
+    }
 }
 
 #[derive(Debug, Default)]
@@ -61,10 +115,6 @@ struct Part {
 }
 
 impl Outcome {
-    pub(super) fn new(at: TopicPartition) -> Arc<Self> {
-        Arc::new(Self { at, fate: Mutex::default() })
-    }
-
     pub(super) fn at(&self) -> &TopicPartition {
         &self.at
     }
@@ -84,9 +134,9 @@ impl Outcome {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Waits until every order of the batch has its verdict.
-    pub(super) fn settled(self: &Arc<Self>) -> Settled {
-        Settled { outcome: self.clone(), slot: Slot::default() }
+    /// Whether every order of the batch has its verdict.
+    pub(super) fn is_settled(&self) -> bool {
+        self.with(|fate| fate.open == Some(0))
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Fate) -> T) -> T {
@@ -173,12 +223,12 @@ impl Future for Pending {
 /// Ready when a whole batch is settled, with the first failure, if any.
 #[derive(Debug)]
 pub(super) struct Settled {
-    outcome: Arc<Outcome>,
+    outcome: Kept,
     slot: Slot,
 }
 
 impl Future for Settled {
-    type Output = Result<(), (Arc<Failure>, Arc<Outcome>)>;
+    type Output = Result<(), (Arc<Failure>, Kept)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
@@ -204,8 +254,8 @@ mod tests {
     use super::*;
     use crate::ErrorCode;
 
-    fn outcome() -> Arc<Outcome> {
-        Outcome::new(TopicPartition::new("orders", 3))
+    fn outcome() -> Kept {
+        Kept::new(TopicPartition::new("orders", 3))
     }
 
     fn written(base_offset: i64) -> Verdict {
@@ -219,9 +269,9 @@ mod tests {
     #[tokio::test]
     async fn each_order_of_a_cut_batch_has_the_verdict_and_offset_of_its_part() {
         let outcome = outcome();
-        let mut pendings: Vec<_> = (0..5).map(|index| Pending::new(outcome.clone(), index, 7)).collect();
+        let mut pendings: Vec<_> = (0..5).map(|index| Pending::new(outcome.share(), index, 7)).collect();
         outcome.close(5);
-        let settled = tokio::spawn(outcome.settled());
+        let settled = tokio::spawn(outcome.clone().settled());
         outcome.settle(3, 2, written(40));
         assert!(pendings.iter_mut().take(3).all(|pending| pending.now_or_never().is_none()));
         outcome.settle(0, 2, written(10));
@@ -233,14 +283,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_those_who_hold_a_pending_watch() {
+        let outcome = outcome();
+        let _kept = outcome.clone();
+        let settled = outcome.clone().settled();
+        let pendings: Vec<_> = (0..3).map(|index| Pending::new(outcome.share(), index, 7)).collect();
+        assert_eq!(outcome.watchers(), 3);
+        drop((settled, pendings));
+        assert_eq!(outcome.watchers(), 0);
+    }
+
+    #[tokio::test]
     async fn everybody_who_waits_is_woken_and_polling_again_keeps_one_waker() {
         let outcome = outcome();
-        let mut polled = Pending::new(outcome.clone(), 0, 7);
+        let mut polled = Pending::new(outcome.share(), 0, 7);
         for _ in 0..100 {
             assert!((&mut polled).now_or_never().is_none());
         }
         assert_eq!(outcome.with(|fate| fate.wakers.len()), 1);
-        let waiters: Vec<_> = (0..20).map(|index| tokio::spawn(Pending::new(outcome.clone(), index % 2, 7))).collect();
+        let waiters: Vec<_> = (0..20).map(|index| tokio::spawn(Pending::new(outcome.share(), index % 2, 7))).collect();
         tokio::task::yield_now().await;
         outcome.settle(0, 2, Verdict::Written { base_offset: None, append_time: Some(99) });
         for waiter in waiters {

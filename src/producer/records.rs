@@ -95,6 +95,12 @@ impl RecordProducer {
         Ok(Self(Shared::start(core, cluster, &view, own)))
     }
 
+    /// A producer over any kind of brokers.
+    #[cfg(test)]
+    pub(super) fn to<B: Brokers>(core: Arc<Core>, brokers: B, view: &View) -> Self {
+        Self(Shared::start(core, brokers, view, None))
+    }
+
     /// Accepts a record: waits only for room in the buffer, at most `max.block.ms`.
     ///
     /// # Errors

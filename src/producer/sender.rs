@@ -7,7 +7,7 @@
 //!  notice, answer, timer --> plan --> close, stamp --> Link::produce --> answers --> Accumulator::answered
 //! ```
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -47,15 +47,22 @@ pub(super) struct Sender<B: Brokers> {
     dial_failures: u32,
     not_before: Option<Instant>,
     in_flight: FuturesUnordered<Exchange>,
-    /// When each request under way must be answered, the oldest first.
-    deadlines: VecDeque<Instant>,
+    /// When each request under way must be answered.
+    deadlines: BTreeMap<RequestNumber, Instant>,
+    next_request: RequestNumber,
 }
 
 type Dialling<L> = Pin<Box<dyn Future<Output = Result<L>> + Send>>;
 type Exchange = Pin<Box<dyn Future<Output = (Manifest, Result<ProduceResponse>)> + Send>>;
 
+/// A request's place among those that were sent.
+type RequestNumber = u64;
+
 /// What a request carries.
-type Manifest = Vec<(i32, BatchId)>;
+struct Manifest {
+    request: RequestNumber,
+    batches: Vec<(i32, BatchId)>,
+}
 
 /// What the sender was woken by.
 enum Woken<L> {
@@ -79,7 +86,8 @@ impl<B: Brokers> Sender<B> {
             dial_failures: 0,
             not_before: None,
             in_flight: FuturesUnordered::new(),
-            deadlines: VecDeque::new(),
+            deadlines: BTreeMap::new(),
+            next_request: 0,
         }
     }
 
@@ -100,7 +108,9 @@ impl<B: Brokers> Sender<B> {
         let now = Instant::now();
         let look = self.core.with(|state| state.next_look(self.node, now));
         let pause = self.not_before.filter(|at| *at > now);
-        let timer = [look, pause, self.deadlines.front().copied()].into_iter().flatten().min();
+        // Without a link whatever is under way fails by itself.
+        let late = self.link.as_ref().and_then(|_| self.deadlines.values().min().copied());
+        let timer = [look, pause, late].into_iter().flatten().min();
         tokio::select! {
             () = stop.cancelled() => Woken::Stop,
             Some((manifest, answer)) = self.in_flight.next() => Woken::Answer(manifest, answer),
@@ -158,7 +168,7 @@ impl<B: Brokers> Sender<B> {
         let bound = settings.request_timeout.saturating_add(settings.delivery_timeout);
         let exchange = link.produce(request, bound);
         let mut exchange: Exchange = Box::pin(async move { (manifest, exchange.await) });
-        self.deadlines.push_back(Instant::now() + settings.request_timeout);
+        self.deadlines.insert(self.next_request, Instant::now() + settings.request_timeout);
         match futures::poll!(exchange.as_mut()) {
             std::task::Poll::Ready((manifest, answer)) => self.answered(manifest, answer),
             std::task::Poll::Pending => self.in_flight.push(exchange),
@@ -166,7 +176,8 @@ impl<B: Brokers> Sender<B> {
     }
 
     fn request(&mut self, shipment: Shipment) -> (ProduceRequest, Manifest) {
-        let mut manifest = Vec::with_capacity(shipment.parcels.len());
+        self.next_request = self.next_request.wrapping_add(1);
+        let mut batches = Vec::with_capacity(shipment.parcels.len());
         let mut partitions = Vec::with_capacity(shipment.parcels.len());
         for parcel in shipment.parcels {
             let closed = match parcel.load {
@@ -177,22 +188,22 @@ impl<B: Brokers> Sender<B> {
                     closed
                 }
             };
-            manifest.push((parcel.partition, parcel.batch));
+            batches.push((parcel.partition, parcel.batch));
             partitions.push(PartitionProduceData { index: parcel.partition, records: Some(closed.bytes()) });
         }
         let topic = TopicProduceData { name: self.core.topic.to_string(), partition_data: partitions };
         let timeout_ms = i32::try_from(self.core.settings.request_timeout.as_millis()).unwrap_or(i32::MAX);
         let request = ProduceRequest { transactional_id: None, acks: ACKS_ALL, timeout_ms, topic_data: vec![topic] };
-        (request, manifest)
+        (request, Manifest { request: self.next_request, batches })
     }
 
     fn answered(&mut self, manifest: Manifest, answer: Result<ProduceResponse>) {
-        self.deadlines.pop_front();
+        self.deadlines.remove(&manifest.request);
         let mut muted_for = Duration::ZERO;
         let answers = match answer {
             Ok(response) => {
                 muted_for = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
-                self.deadlines.iter_mut().for_each(|deadline| *deadline += muted_for);
+                self.deadlines.values_mut().for_each(|deadline| *deadline += muted_for);
                 replies(manifest, response)
             }
             Err(error) => lost(manifest, &error),
@@ -206,9 +217,11 @@ impl<B: Brokers> Sender<B> {
     }
 
     /// A broker that has not answered in time answers nothing behind it either: the connection is given up.
-    fn close_if_late(&self) {
-        let is_late = self.deadlines.front().is_some_and(|deadline| *deadline <= Instant::now());
-        if let Some(link) = self.link.as_ref().filter(|_| is_late) {
+    fn close_if_late(&mut self) {
+        let now = Instant::now();
+        if self.deadlines.values().any(|deadline| *deadline <= now)
+            && let Some(link) = self.link.take()
+        {
             link.close();
         }
     }
@@ -223,7 +236,7 @@ fn replies(manifest: Manifest, response: ProduceResponse) -> Vec<Answered> {
         let reply = at.map_or_else(unanswered, |at| reply(partitions.swap_remove(at)));
         Answered { partition, batch, reply }
     };
-    manifest.into_iter().map(reply).collect()
+    manifest.batches.into_iter().map(reply).collect()
 }
 
 fn reply(answer: PartitionProduceResponse) -> Reply {
@@ -254,7 +267,7 @@ fn lost(manifest: Manifest, error: &crate::Error) -> Vec<Answered> {
     // A request for which no version fits has not left.
     let trace = if error.code() == ErrorCode::BrokerTooOld { Trace::None } else { Trace::Possible };
     let reply = |(partition, batch)| Answered { partition, batch, reply: Reply::Lost(failure.clone(), trace) };
-    manifest.into_iter().map(reply).collect()
+    manifest.batches.into_iter().map(reply).collect()
 }
 
 async fn sleep_until(at: Option<Instant>) {

@@ -11,7 +11,7 @@ use crate::cluster::Node;
 use crate::producer::answer::meaning;
 use crate::producer::failure::Failure;
 use crate::producer::idempotence::{Answer, BatchId, Effect, Event, Trace};
-use crate::producer::receipt::{Outcome, Verdict};
+use crate::producer::receipt::{Kept, Verdict};
 use crate::wire::kafka_error::KafkaError;
 
 /// The answer to one batch.
@@ -37,7 +37,7 @@ pub(in crate::producer) enum Reply {
 #[derive(Debug, Default)]
 pub(in crate::producer) struct Done {
     /// Verdicts to tell: outcome, first order, how many.
-    pub(in crate::producer) verdicts: Vec<(Arc<Outcome>, u32, u32, Verdict)>,
+    pub(in crate::producer) verdicts: Vec<(Kept, u32, u32, Verdict)>,
     /// Leaders that may have something to do now.
     pub(in crate::producer) wake: Vec<Node>,
     /// Room became free.

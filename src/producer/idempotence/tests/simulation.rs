@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::super::*;
+use super::partition_model::{PartitionModel, Taken};
 
 type OrderId = u64;
 
@@ -19,47 +20,6 @@ struct Message {
     orders: Vec<OrderId>,
 }
 
-/// A partition as Apache Kafka keeps it for one producer.
-#[derive(Default)]
-struct Broker {
-    log: Vec<OrderId>,
-    known: Option<(i16, VecDeque<(i32, i32)>)>,
-}
-
-impl Broker {
-    fn receive(&mut self, message: &Message) -> Answer {
-        let first = message.number.sequence;
-        let last = first.wrapping_add(message.orders.len() as i32 - 1) & i32::MAX;
-        if let Some((epoch, batches)) = &self.known {
-            if message.number.epoch < *epoch {
-                return Answer::OldEpoch;
-            }
-            if message.number.epoch == *epoch {
-                if batches.contains(&(first, last)) {
-                    return Answer::Written;
-                }
-                let next = batches.back().map(|(_, last)| last.wrapping_add(1) & i32::MAX);
-                if next != Some(first) {
-                    return Answer::OutOfOrder;
-                }
-            } else if first != 0 {
-                return Answer::OutOfOrder;
-            }
-        }
-        let mut batches = match self.known.take() {
-            Some((epoch, batches)) if epoch == message.number.epoch => batches,
-            _ => VecDeque::new(),
-        };
-        if batches.len() == REMEMBERED_BATCHES {
-            batches.pop_front();
-        }
-        batches.push_back((first, last));
-        self.known = Some((message.number.epoch, batches));
-        self.log.extend(&message.orders);
-        Answer::Written
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Fate {
     Written,
@@ -69,7 +29,7 @@ enum Fate {
 struct World {
     chance: fastrand::Rng,
     lane: Lane,
-    broker: Broker,
+    broker: PartitionModel<OrderId>,
     /// On the connection, in order.
     travelling: VecDeque<Message>,
     /// Left over from lost connections: each may still arrive.
@@ -86,7 +46,7 @@ impl World {
         Self {
             chance: fastrand::Rng::with_seed(seed),
             lane: Lane::new(),
-            broker: Broker::default(),
+            broker: PartitionModel::default(),
             travelling: VecDeque::new(),
             stray: Vec::new(),
             orders: BTreeMap::new(),
@@ -148,6 +108,14 @@ impl World {
         }
     }
 
+    fn receive_by_broker(&mut self, message: &Message) -> Answer {
+        match self.broker.receive(message.number, &message.orders) {
+            Taken::At(_) => Answer::Written,
+            Taken::OutOfOrder => Answer::OutOfOrder,
+            Taken::OldEpoch => Answer::OldEpoch,
+        }
+    }
+
     /// The broker takes the next request off the connection and answers, with a fault perhaps.
     fn receive(&mut self, faulty: bool) {
         let Some(message) = self.travelling.pop_front() else { return };
@@ -157,15 +125,15 @@ impl World {
             1 => Answer::Again(Trace::Possible),
             2 => Answer::Refused(Trace::None),
             3 if message.orders.len() > 1 => Answer::TooMuch,
-            4 => match self.broker.receive(&message) {
+            4 => match self.receive_by_broker(&message) {
                 Answer::Written => Answer::Again(Trace::Possible),
                 other => other,
             },
-            5 => match self.broker.receive(&message) {
+            5 => match self.receive_by_broker(&message) {
                 Answer::Written => Answer::Refused(Trace::Possible),
                 other => other,
             },
-            _ => self.broker.receive(&message),
+            _ => self.receive_by_broker(&message),
         };
         self.step(Event::Answered { batch: message.batch, answer });
     }
@@ -176,7 +144,7 @@ impl World {
         let lost: Vec<Message> = self.travelling.drain(..).collect();
         for (place, message) in lost.iter().enumerate() {
             if place < taken {
-                self.broker.receive(message);
+                self.receive_by_broker(message);
             } else if self.chance.bool() {
                 self.stray.push(message.clone());
             }
@@ -190,7 +158,7 @@ impl World {
         if !self.stray.is_empty() {
             let at = self.chance.usize(0..self.stray.len());
             let message = self.stray.remove(at);
-            let answer = self.broker.receive(&message);
+            let answer = self.receive_by_broker(&message);
             self.history.push(format!("stray {message:?}: {answer:?}"));
         }
     }
