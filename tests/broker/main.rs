@@ -7,10 +7,8 @@
     clippy::panic,
     reason = "a test fails by panicking"
 )]
-#![allow(clippy::print_stdout, reason = "a broker run by hand tells its address")]
 
 mod admin;
-mod by_hand;
 mod client;
 mod faults;
 mod fetch;

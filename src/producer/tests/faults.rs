@@ -144,7 +144,8 @@ async fn a_silent_broker_is_given_up_after_the_request_timeout_and_the_order_is_
 #[tokio::test(start_paused = true)]
 async fn an_order_has_its_outcome_within_the_delivery_timeout_and_says_whether_it_may_be_written() {
     let timeouts = [("delivery.timeout.ms", "20000"), ("request.timeout.ms", "30000")];
-    let cases: [(&str, fn(&Model), bool); 4] = [
+    type Case = (&'static str, fn(&Model), bool);
+    let cases: [Case; 4] = [
         ("a silent broker", |model| model.script(|_| Verdict::Hang), true),
         ("too few replicas", |model| model.script(|_| Verdict::Refuse(KafkaError::NotEnoughReplicas)), false),
         ("answers that leave it open", |model| model.script(|_| Verdict::Refuse(KafkaError::RequestTimedOut)), true),

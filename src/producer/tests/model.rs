@@ -53,7 +53,6 @@ pub(super) enum Verdict {
 pub(super) struct Seen {
     pub(super) node: Node,
     pub(super) batches: Vec<(i32, Number, Vec<String>)>,
-    pub(super) at: tokio::time::Instant,
 }
 
 type Script = Box<dyn FnMut(&Seen) -> Verdict + Send>;
@@ -267,7 +266,7 @@ fn seen(node: Node, request: &ProduceRequest) -> Seen {
         let (number, values) = decode(partition.records.clone().unwrap());
         (partition.index, number, values)
     });
-    Seen { node, batches: batches.collect(), at: tokio::time::Instant::now() }
+    Seen { node, batches: batches.collect() }
 }
 
 fn decode(bytes: Bytes) -> (Number, Vec<String>) {

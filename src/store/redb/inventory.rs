@@ -24,6 +24,8 @@ use crate::store::pack::Unpack;
 
 /// After so many orders the table is brought up to date: reading them back takes some 20 ms.
 const FOLD_ORDERS: u64 = 200_000;
+/// ... and not before there were so many for each product that changed, so that writing it is shared by them.
+const FOLD_ORDERS_A_PRODUCT: u64 = 4;
 /// After so many transactions, each of which has at least one row in the ledger.
 const FOLD_TRANSACTIONS: u64 = 4_096;
 /// How many products are in memory at most after a transaction, some 100 bytes each.
@@ -69,7 +71,9 @@ impl Inventory {
     }
 
     fn is_due(&self) -> bool {
-        self.orders >= FOLD_ORDERS || self.transactions >= FOLD_TRANSACTIONS || self.products.len() >= FOLD_PRODUCTS
+        self.orders >= FOLD_ORDERS.max(self.changed.saturating_mul(FOLD_ORDERS_A_PRODUCT))
+            || self.transactions >= FOLD_TRANSACTIONS
+            || self.products.len() >= FOLD_PRODUCTS
     }
 }
 

@@ -36,3 +36,6 @@ mod verify;
 pub use self::handle::{RedbDeliveries, RedbInventory, RedbStore};
 pub use self::reader::{Answer, StoreReader};
 pub use self::settings::{RedbSettings, Socket};
+
+#[cfg(test)]
+mod tests;

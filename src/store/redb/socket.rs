@@ -46,9 +46,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "one line is in memory at a time")]
 enum Line {
-    Row(Row),
+    Row(Box<Row>),
     End(()),
     Error { code: String, message: String },
 }
@@ -127,7 +126,7 @@ async fn answer(shared: Arc<Shared>, mut stream: BufReader<UnixStream>) -> io::R
         let (asked, of) = (Arc::clone(&query), Arc::clone(&shared));
         let read = tokio::task::spawn_blocking(move || page(&of, &asked, cursor.as_ref())).await;
         let (mut lines, next) = match read.map_err(io::Error::other)? {
-            Ok(page) => (page.rows.into_iter().map(Line::Row).collect(), page.next),
+            Ok(page) => (page.rows.into_iter().map(|row| Line::Row(Box::new(row))).collect(), page.next),
             Err(error) => {
                 let code = error.code().as_str().to_owned();
                 (vec![Line::Error { code, message: error.to_string() }], None)
@@ -185,7 +184,7 @@ impl Caller {
         let mut rows = Vec::new();
         while rows.len() < ROWS_AT_ONCE {
             match self.line().await? {
-                Line::Row(row) => rows.push(row),
+                Line::Row(row) => rows.push(*row),
                 Line::Error { code, message } => return Err(told(&code, message)),
                 Line::End(()) => {
                     self.ended = true;
