@@ -23,9 +23,8 @@ use tokio_util::sync::CancellationToken;
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// The order file
-    #[arg(default_value = "fixtures/orders.json")]
-    file: PathBuf,
+    /// The order file; default: fixtures/orders.json, which the program has in itself
+    file: Option<PathBuf>,
     /// Make this many orders up instead
     #[arg(long)]
     orders: Option<u64>,
@@ -63,9 +62,10 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let broker = start_broker(arguments.listen.as_deref()).await?;
     let bootstrap = broker.bootstrap();
     complain(&format!("development broker on {bootstrap} (in memory, never for production)"));
-    let orders = match arguments.orders {
-        Some(count) => Orders::MadeUp { count, seed: arguments.seed },
-        None => Orders::File(arguments.file.clone()),
+    let orders = match (arguments.orders, &arguments.file) {
+        (Some(count), _) => Orders::MadeUp { count, seed: arguments.seed },
+        (None, Some(path)) => Orders::File(path.clone()),
+        (None, None) => Orders::Fixture,
     };
     let config = settings.set("bootstrap.servers", bootstrap)?;
     let shop = Shop { config, folder: folder.path().to_owned(), flags: arguments.flags.clone(), lines: lines.clone() };

@@ -1,6 +1,7 @@
 //! What a shop does with its orders: publish, apply, show.
 
 use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use orderflow::config::ClientConfig;
@@ -17,6 +18,8 @@ use crate::face::consume::{Effect, Teller, store_settings};
 use crate::face::output::{Lines, complain};
 use crate::face::produce::rejected;
 
+/// What runs through when nothing is named, also where no file is at hand.
+const FIXTURE: &[u8] = include_bytes!("../../fixtures/orders.json");
 /// How many rows of stock and of deliveries people are shown.
 const SHOWN: usize = 40;
 /// How many receipts may be awaited at once.
@@ -24,6 +27,7 @@ const UNACKNOWLEDGED: usize = 10_000;
 
 /// Where the shop's orders come from.
 pub(crate) enum Orders {
+    Fixture,
     File(PathBuf),
     MadeUp { count: u64, seed: u64 },
 }
@@ -63,15 +67,14 @@ impl Shop {
         let producer = OrderProducer::<O>::connect(&self.config).await?;
         let mut sent = Sent::default();
         match orders {
+            Orders::Fixture => {
+                let source = Source::of_digest(digest_of(FIXTURE).map_err(unreadable)?);
+                sent.send_file(&producer, Path::new("fixtures/orders.json"), source, FIXTURE).await?;
+            }
             Orders::File(path) => {
-                let (source, file) = open(path)?;
-                for entry in OrderReader::<O, _>::new(file).with_source(source) {
-                    match entry? {
-                        Entry::Order(located) => sent.send(&producer, &located.order).await?,
-                        Entry::Filtered { .. } => {}
-                        Entry::Rejected(rejection) => complain(&rejected(path, &rejection)),
-                    }
-                }
+                let digest = File::open(path).and_then(digest_of).map_err(unreadable)?;
+                let file = File::open(path).map_err(unreadable)?;
+                sent.send_file(&producer, path, Source::of_digest(digest), file).await?;
             }
             Orders::MadeUp { count, seed } => {
                 let source = Source::named(&format!("made-up {} {seed}", O::TYPE), None);
@@ -160,6 +163,23 @@ impl Sent {
         Ok(())
     }
 
+    async fn send_file<O: Effect>(
+        &mut self,
+        producer: &OrderProducer<O>,
+        path: &Path,
+        source: Source,
+        input: impl Read,
+    ) -> Result<()> {
+        for entry in OrderReader::<O, _>::new(input).with_source(source) {
+            match entry? {
+                Entry::Order(located) => self.send(producer, &located.order).await?,
+                Entry::Filtered { .. } => {}
+                Entry::Rejected(rejection) => complain(&rejected(path, &rejection)),
+            }
+        }
+        Ok(())
+    }
+
     async fn await_one(&mut self) -> Result<()> {
         if let Some(pending) = self.pending.pop_front() {
             pending.await?;
@@ -176,12 +196,8 @@ impl Sent {
     }
 }
 
-fn open(path: &Path) -> Result<(Source, File)> {
-    let failed = |cause: std::io::Error| {
-        Error::new(ErrorCode::Input, format!("{} cannot be read", path.display())).caused_by(cause)
-    };
-    let digest = File::open(path).and_then(digest_of).map_err(failed)?;
-    Ok((Source::of_digest(digest), File::open(path).map_err(failed)?))
+fn unreadable(cause: std::io::Error) -> Error {
+    Error::new(ErrorCode::Input, "the order file cannot be read").caused_by(cause)
 }
 
 fn sentence(row: &Row) -> String {
