@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::{Ending, complain, ending_of, main_of};
-use super::flags::{Flags, Settings, dump};
+use super::flags::Flags;
 use super::output::{self, Lines};
 use super::progress::Progress;
 
@@ -92,13 +92,7 @@ pub fn main<O: Effect>() -> ExitCode {
 
 async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop.clone());
-    let config = match arguments.flags.settings()? {
-        Settings::Run(config) => config,
-        Settings::Dump(config) => {
-            dump(&config, &lines);
-            return Ok(Ending::Done);
-        }
-    };
+    let Some(config) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let configured = Some(config.text(&properties::GROUP_ID)).filter(|group| !group.is_empty());
     let group = arguments.group.as_deref().or(configured).unwrap_or(O::GROUP);
     let store = O::open(store_path(arguments.store.as_deref(), O::STORE)?, group, store_settings(&config))?;

@@ -8,7 +8,7 @@ use orderflow::config::{ClientConfig, Origin, parse_properties};
 use orderflow::{Error, ErrorCode, Result};
 use tracing_subscriber::EnvFilter;
 
-use super::output;
+use super::output::{self, Lines};
 
 /// Flags common to all examples.
 #[derive(Args, Clone, Debug)]
@@ -45,15 +45,6 @@ enum LogFormat {
     Json,
 }
 
-/// What `-X dump` has written is all there is to do.
-#[derive(Debug)]
-pub enum Settings {
-    /// Go on with these.
-    Run(ClientConfig),
-    /// The effective settings, to be printed.
-    Dump(ClientConfig),
-}
-
 impl Flags {
     /// How long a clean stop may take.
     #[must_use]
@@ -80,10 +71,11 @@ impl Flags {
     }
 
     /// The settings: command line over `-X` over file over environment over default. Oddities are told on stderr.
+    /// `None`: `-X dump` has printed them, and there is nothing else to do.
     ///
     /// # Errors
     /// A file that cannot be read, a `-X` that is not key=value, a value that cannot be.
-    pub fn settings(&self) -> Result<Settings> {
+    pub fn settings(&self, lines: &Lines) -> Result<Option<ClientConfig>> {
         let dump = self.properties.iter().any(|property| property == "dump");
         let mut config = ClientConfig::from_env()?;
         if let Some(path) = &self.file {
@@ -98,7 +90,11 @@ impl Flags {
         for warning in config.warnings() {
             output::complain(&format!("warning: {warning}"));
         }
-        Ok(if dump { Settings::Dump(config) } else { Settings::Run(config) })
+        if dump {
+            print_all(&config, lines);
+            return Ok(None);
+        }
+        Ok(Some(config))
     }
 
     fn pairs(&self) -> Result<Vec<(&str, &str)>> {
@@ -122,7 +118,7 @@ fn read_properties(path: &Path) -> Result<Vec<(String, String)>> {
 }
 
 /// Prints every effective setting as `key=value`, secrets masked.
-pub fn dump(config: &ClientConfig, lines: &output::Lines) {
+fn print_all(config: &ClientConfig, lines: &Lines) {
     for (key, value, _) in config.effective() {
         lines.line(&[key.as_bytes(), b"=", value.as_bytes()]);
     }

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use face::Flags;
 use face::finish::{Ending, main_of};
-use face::flags::{Settings, dump};
 use face::output::Lines;
 use orderflow::Result;
 use orderflow::store::Query;
@@ -76,13 +75,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop);
     let flags = &arguments.flags;
-    let config = match flags.settings()? {
-        Settings::Run(config) => config,
-        Settings::Dump(config) => {
-            dump(&config, &lines);
-            return Ok(Ending::Done);
-        }
-    };
+    let Some(config) = flags.settings(&lines)? else { return Ok(Ending::Done) };
     let ending = match arguments.command {
         None => {
             face::output::complain("no command: see `orders --help`");

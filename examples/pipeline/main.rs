@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use face::Flags;
 use face::finish::{Ending, main_of};
 use face::output::{Lines, complain};
-use face::{Flags, flags::Settings};
 use orderflow::broker::DevBroker;
 use orderflow::{Error, ErrorCode, Result};
 use shop::{Orders, Shop};
@@ -51,13 +51,7 @@ fn main() -> ExitCode {
 
 async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop.clone());
-    let settings = match arguments.flags.settings()? {
-        Settings::Run(config) => config,
-        Settings::Dump(config) => {
-            face::flags::dump(&config, &lines);
-            return Ok(Ending::Done);
-        }
-    };
+    let Some(settings) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let folder = Folder::at(arguments.store.as_deref())?;
     let broker = start_broker(arguments.listen.as_deref()).await?;
     let bootstrap = broker.bootstrap();

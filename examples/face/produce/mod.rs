@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::finish::{Ending, main_of};
-use super::flags::{Flags, Settings, dump};
+use super::flags::Flags;
 use super::output::Lines;
 use reading::{Inputs, Reader, RejectFile};
 use sending::Sending;
@@ -72,13 +72,7 @@ pub fn main<O: Order + Generate>() -> ExitCode {
 
 async fn run<O: Order + Generate>(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop.clone());
-    let config = match arguments.flags.settings()? {
-        Settings::Run(config) => config,
-        Settings::Dump(config) => {
-            dump(&config, &lines);
-            return Ok(Ending::Done);
-        }
-    };
+    let Some(config) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let inputs = Inputs::of(&arguments)?;
     let producer = {
         let topic = arguments.topic.clone().unwrap_or_else(|| O::TOPIC.to_owned());
