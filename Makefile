@@ -31,10 +31,10 @@ clippy:
 
 # Without dev-dependencies: what a service that embeds the crate builds when it names one feature, or none.
 features:
-	$(CARGO) clippy --locked --lib --no-default-features -- -D warnings
+	$(CARGO) clippy --locked --package orderflow --lib --no-default-features -- -D warnings
 	for feature in $(FEATURES); do \
 	  echo "feature $$feature alone"; \
-	  $(CARGO) clippy --locked --lib --no-default-features --features "$$feature" -- -D warnings; \
+	  $(CARGO) clippy --locked --package orderflow --lib --no-default-features --features "$$feature" -- -D warnings; \
 	done
 
 docs:
@@ -56,7 +56,7 @@ musl:
 soak:
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
-	  $(CARGO) run --locked --release --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed"; \
+	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed"; \
 	done
 
 bench:

@@ -6,7 +6,10 @@ use std::time::Duration;
 use clap::{ArgAction, Args, ValueEnum};
 use orderflow::config::{ClientConfig, Origin, parse_properties};
 use orderflow::{Error, ErrorCode, Result};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::output::{self, Lines};
 
@@ -55,19 +58,20 @@ impl Flags {
     /// Sends the library's log to stderr.
     pub fn start_log(&self) {
         let level = match self.verbose {
-            0 => "warn,rskafka=off",
-            1 => "info,rskafka=warn",
-            2 => "debug,rskafka=info",
-            _ => "trace",
+            0 => Targets::new().with_default(LevelFilter::WARN).with_target("rskafka", LevelFilter::OFF),
+            1 => Targets::new().with_default(LevelFilter::INFO).with_target("rskafka", LevelFilter::WARN),
+            2 => Targets::new().with_default(LevelFilter::DEBUG).with_target("rskafka", LevelFilter::INFO),
+            _ => Targets::new().with_default(LevelFilter::TRACE),
         };
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let filter = std::env::var("RUST_LOG").ok().and_then(|asked| asked.parse().ok()).unwrap_or(level);
         let colours = std::env::var_os("NO_COLOR").is_none() && std::io::IsTerminal::is_terminal(&std::io::stderr());
-        let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-        // A second start, in a test, keeps the first log.
-        let _ = match self.log_format {
-            LogFormat::Text => log.try_init(),
-            LogFormat::Json => log.json().try_init(),
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(colours);
+        let log = match self.log_format {
+            LogFormat::Text => log.boxed(),
+            LogFormat::Json => log.json().boxed(),
         };
+        // A second start, in a test, keeps the first log.
+        let _ = tracing_subscriber::registry().with(log).with(filter).try_init();
     }
 
     /// The settings: command line over `-X` over file over environment over default. Oddities are told on stderr.

@@ -172,12 +172,25 @@ impl Reader {
     ///
     /// # Errors
     /// When a field's bytes are cut off, or `known` reads fewer than there are.
+    #[inline]
     pub fn tagged_fields(
         &mut self,
         mut known: impl FnMut(u32, &mut Self) -> Result<bool, CodecError>,
     ) -> Result<(), CodecError> {
+        match self.uvarint()? {
+            0 => Ok(()),
+            count => self.some_tagged_fields(count, &mut known),
+        }
+    }
+
+    /// As `tagged_fields`, compiled once for all structures.
+    fn some_tagged_fields(
+        &mut self,
+        count: u32,
+        known: &mut dyn FnMut(u32, &mut Self) -> Result<bool, CodecError>,
+    ) -> Result<(), CodecError> {
         // Each turn reads at least two bytes, so a false count ends with the frame.
-        for _ in 0..self.uvarint()? {
+        for _ in 0..count {
             let tag = self.uvarint()?;
             let length = self.uvarint()? as usize;
             if length > self.remaining() {
