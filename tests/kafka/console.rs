@@ -14,6 +14,7 @@ pub(crate) enum Tool {
     ConsoleProducer,
     ConsoleConsumer,
     GetOffsets,
+    Configs,
 }
 
 /// A JVM starts in a second; a busy machine and a broker that elects leaders take longer.
@@ -38,6 +39,7 @@ impl Tool {
             Self::ConsoleProducer => "org.apache.kafka.tools.ConsoleProducer",
             Self::ConsoleConsumer => "org.apache.kafka.tools.consumer.ConsoleConsumer",
             Self::GetOffsets => "org.apache.kafka.tools.GetOffsetShell",
+            Self::Configs => "kafka.admin.ConfigCommand",
         }
     }
 }

@@ -13,6 +13,7 @@ mod console;
 mod development;
 mod harness;
 mod install;
+mod interference;
 mod interop;
 mod library;
 mod python;
@@ -74,7 +75,8 @@ impl Shared {
 fn main() -> ExitCode {
     harness::own_if_told();
     let shared = Arc::new(Shared::default());
-    let cases = [harness::CASES, development::CASES, library::CASES, interop::CASES, recovery::CASES].concat();
+    let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES];
+    let cases = [&[harness::CASES, development::CASES], ours.as_slice()].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     if let Some(cluster) = Arc::into_inner(shared).and_then(|shared| shared.cluster.into_inner()) {

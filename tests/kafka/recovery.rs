@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, Servers};
 use crate::shop::{self, File, WORK};
+use crate::support::example::example;
 use crate::support::ndjson;
 use crate::support::program::{Running, Signal};
 use crate::{Case, Shared, case};
@@ -16,8 +17,9 @@ pub(crate) const CASES: &[Case] = &[
     case!(Java, a_consumer_that_is_started_again_resumes),
     case!(Java, sigterm_ends_a_consumer_cleanly_with_its_positions_committed),
     case!(Java, sigterm_ends_a_producer_cleanly_with_each_order_acknowledged),
-    case!(Java, a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact),
-    case!(Java, a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing),
+    case!(Java, a_consumer_killed_ten_times_amid_a_hundred_thousand_orders_leaves_the_stock_exact),
+    case!(Java, a_producer_killed_again_and_again_over_one_file_gives_each_order_one_effect),
+    case!(Java, leaders_killed_and_paused_amid_the_work_lose_nothing_and_repeat_nothing),
     case!(Java, a_consumer_goes_on_by_itself_after_its_broker_was_killed),
 ];
 
@@ -87,8 +89,7 @@ fn sigterm_ends_a_consumer_cleanly_with_its_positions_committed(shared: &Shared)
 fn sigterm_ends_a_producer_cleanly_with_each_order_acknowledged(shared: &Shared) {
     let (cluster, topic) = (shared.cluster(), "sigterm-producer");
     cluster.create_topic(topic, 3);
-    let producer =
-        crate::support::example::example("inventory_producer").args(["-b", &cluster.bootstrap, "--topic", topic]);
+    let producer = example("inventory_producer").args(["-b", &cluster.bootstrap, "--topic", topic]);
     let producer = producer.args(["--json", "--generate", "--seed", "7", "--rate", "500"]).start();
     producer.await_stdout("the first receipt comes", TAKE_OVER, |line| line.contains("\"offset\""));
     producer.signal(Signal::Terminate);
@@ -99,23 +100,45 @@ fn sigterm_ends_a_producer_cleanly_with_each_order_acknowledged(shared: &Shared)
     assert_eq!(lines.len() - 1, usize::try_from(written).expect("a count"), "a receipt an order");
 }
 
-fn a_consumer_killed_amid_twenty_thousand_orders_leaves_the_stock_exact(shared: &Shared) {
-    let (cluster, topic, file) = (shared.cluster(), "killed", File::of(20_000, 500));
+fn a_consumer_killed_ten_times_amid_a_hundred_thousand_orders_leaves_the_stock_exact(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "killed", File::of(100_000, 500));
     let folder = tempfile::tempdir().expect("a folder");
     cluster.create_topic(topic, 3);
     // Orders come for twenty seconds, so that each kill finds work in hand.
-    let producer = cluster.producer(topic, topic).args(["--rate", "1000"]).input(file.ndjson.as_str()).start();
-    for wanted in [1, 300, 600] {
-        let consumer = cluster.consumer(topic, &store(&folder)).args(["-X", "session.timeout.ms=6000"]).start();
-        await_applied(&consumer, wanted);
+    let producer = cluster.producer(topic, topic).args(["--rate", "5000"]).input(file.ndjson.as_str()).start();
+    for kill in 0..10 {
+        let consumer = cluster.consumer(topic, &store(&folder)).start();
+        await_applied(&consumer, 1 + 700 * kill);
         consumer.signal(Signal::Kill);
         assert_eq!(consumer.finish(WORK).code(), None, "the consumer was not killed");
     }
     producer.finish(WORK).ok();
-    let last = cluster.consume(topic, &store(&folder), &["-X", "session.timeout.ms=6000"]);
-    assert!((1..19_000).contains(&ndjson::summary(&last, "applied")), "no kill came amid the work");
+    let last = cluster.consume(topic, &store(&folder), &[]);
+    assert!((1..95_000).contains(&ndjson::summary(&last, "applied")), "no kill came amid the work");
     assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
     assert_eq!(cluster.lag(topic, topic), 0);
+}
+
+fn a_producer_killed_again_and_again_over_one_file_gives_each_order_one_effect(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "producer-killed", File::of(20_000, 200));
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("orders.ndjson");
+    std::fs::write(&path, &file.ndjson).expect("a file");
+    cluster.create_topic(topic, 3);
+    let producer =
+        || example("inventory_producer").args(["-b", &cluster.bootstrap, "--topic", topic, "--json"]).arg(&path);
+    for receipts in [1, 2500, 5000, 10_000] {
+        let killed = producer().args(["--rate", "10000"]).start();
+        killed.await_stdout_lines("receipts come", receipts, TAKE_OVER, |_| true);
+        killed.signal(Signal::Kill);
+        assert_eq!(killed.finish(WORK).code(), None, "the producer was not killed");
+    }
+    producer().run(WORK).ok();
+    let lines = cluster.consume(topic, &store(&folder), &[]);
+    let [applied, duplicates] = ["applied", "duplicates"].map(|name| ndjson::summary(&lines, name));
+    assert_eq!(applied, 20_000);
+    assert!(duplicates > 15_000, "{duplicates}: no kill came amid the work");
+    assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
 }
 
 /// Waits until a consumer has told of `wanted` applied orders.
@@ -124,11 +147,16 @@ fn await_applied(consumer: &Running, wanted: usize) {
     consumer.await_stdout_lines(&format!("{wanted} orders are applied"), wanted, TAKE_OVER, applied);
 }
 
-fn a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing(_: &Shared) {
+fn leaders_killed_and_paused_amid_the_work_lose_nothing_and_repeat_nothing(_: &Shared) {
     let (mut cluster, topic, file) = (Cluster::start(3, &[]), "leader", File::of(20_000, 200));
+    let folder = tempfile::tempdir().expect("a folder");
     cluster.create_topic(topic, 6);
     let producer = cluster.producer(topic, topic).args(["--rate", "2000"]).input(file.ndjson.as_str()).start();
-    let after = |wanted| producer.await_stdout_lines("receipts come", wanted, TAKE_OVER, |_| true);
+    let consumer = cluster.consumer(topic, &store(&folder)).start();
+    let after = |wanted| {
+        producer.await_stdout_lines("receipts come", wanted, TAKE_OVER, |_| true);
+        await_applied(&consumer, wanted / 2);
+    };
     after(2000);
     cluster.node(1).kill();
     after(6000);
@@ -140,11 +168,16 @@ fn a_leader_killed_amid_sending_loses_nothing_and_repeats_nothing(_: &Shared) {
     cluster.node(3).term();
     let lines = ndjson::parse(producer.finish(WORK).ok().stdout.lines());
     assert_eq!(ndjson::summary(&lines, "sent"), 20_000);
+    await_applied(&consumer, 20_000);
+    consumer.signal(Signal::Terminate);
+    let lines = ndjson::parse(consumer.finish(WORK).ok().stdout.lines());
+    assert_eq!(["applied", "duplicates"].map(|name| ndjson::summary(&lines, name)), [20_000, 0]);
+    assert_eq!(shop::audited_stock(&store(&folder)), file.stock);
     assert_eq!(in_log(&cluster, topic, file.orders), file.ndjson.lines().count());
 }
 
 /// Reads the log back: each identity once, and each product's orders in the order of the file. Gives how many.
-fn in_log(cluster: &Servers, topic: &str, orders: usize) -> usize {
+pub(crate) fn in_log(cluster: &Servers, topic: &str, orders: usize) -> usize {
     let ends: i64 = cluster.ends(topic).iter().map(|(_, end)| end).sum();
     assert_eq!(usize::try_from(ends), Ok(orders), "lost or repeated");
     let (mut identities, mut last) = (BTreeSet::new(), BTreeMap::new());

@@ -168,8 +168,7 @@ impl Running {
     /// As [`Running::await_stdout`].
     #[track_caller]
     pub fn await_stdout_lines(&self, what: &str, count: usize, within: Duration, wanted: impl Fn(&str) -> bool) {
-        let enough = || self.stdout().iter().filter(|line| wanted(line)).count() >= count;
-        self.await_line(what, within, || enough().then(String::new));
+        self.await_line(what, within, || (self.stdout.count(&wanted) >= count).then(String::new));
     }
 
     #[track_caller]
@@ -281,6 +280,11 @@ impl Lines {
 
     fn so_far(&self) -> Vec<String> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn count(&self, wanted: impl Fn(&str) -> bool) -> usize {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| wanted(line)).count()
     }
 
     /// How many they are, and the last of them: enough for a person to see what goes on.
