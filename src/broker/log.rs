@@ -11,6 +11,7 @@
 //!                          ^ last stable offset
 //! ```
 
+mod compaction;
 mod epochs;
 mod sequences;
 mod transactions;
@@ -74,6 +75,7 @@ pub(super) enum Appended {
 pub(super) enum NotAppended {
     OutOfOrderSequence,
     OldEpoch,
+    UnknownProducer,
 }
 
 /// An offset with the time of its record.
@@ -216,6 +218,7 @@ impl PartitionLog {
             Judgement::Duplicate { base_offset } => Ok(Appended::Before(base_offset)),
             Judgement::OutOfOrder => Err(NotAppended::OutOfOrderSequence),
             Judgement::OldEpoch => Err(NotAppended::OldEpoch),
+            Judgement::Unknown => Err(NotAppended::UnknownProducer),
             Judgement::Next => Ok(Appended::At(self.push(batch, self.end, leader_epoch))),
         }
     }
@@ -322,6 +325,11 @@ impl PartitionLog {
             let next = self.batches.get(1).map_or(self.end, |batch| batch.base_offset);
             self.delete_before(next);
         }
+    }
+
+    /// Forgets who wrote here. Then unknown producers either begin where they like, or are refused unless they begin at 0.
+    pub(super) fn forget_producers(&mut self, refuses_unknown: bool) {
+        self.sequences.forget(refuses_unknown);
     }
 
     /// Loses the batches from the one that holds `offset` on, as an unclean election does.

@@ -39,6 +39,7 @@ mod find_coordinator;
 mod frame;
 mod groups;
 mod heartbeat;
+mod history;
 mod init_producer_id;
 mod join_group;
 mod leave_group;
@@ -66,6 +67,7 @@ use tokio::net::TcpListener;
 
 pub use self::builder::Builder;
 pub use self::faults::{Installed, Rule, Verdict};
+pub use self::history::{Forgotten, Records};
 use self::node::Running;
 use self::state::Shared;
 pub use self::verbs::Spot;

@@ -152,6 +152,9 @@ fn append(call: &Call, (topic, index): (&str, i32), batch: Incoming, acks: i16) 
         NotAppended::OldEpoch => {
             Refusal::new(KafkaError::InvalidProducerEpoch, "the producer has gone on to a later epoch")
         }
+        NotAppended::UnknownProducer => {
+            Refusal::new(KafkaError::UnknownProducerId, "the partition has forgotten the producer")
+        }
         NotAppended::OutOfOrderSequence => {
             Refusal::new(KafkaError::OutOfOrderSequenceNumber, "the batch does not follow the producer's last")
         }

@@ -150,7 +150,7 @@ impl DevBroker {
         found.map(look).ok_or_else(|| unknown(topic, partition))
     }
 
-    fn change<T>(&self, topic: &str, partition: i32, change: impl FnOnce(&mut Partition) -> T) -> Result<T> {
+    pub(super) fn change<T>(&self, topic: &str, partition: i32, change: impl FnOnce(&mut Partition) -> T) -> Result<T> {
         let changed = self.shared.state().change(topic, partition, change);
         changed.ok_or_else(|| unknown(topic, partition))
     }

@@ -13,5 +13,6 @@ mod client;
 mod faults;
 mod fetch;
 mod groups;
+mod history;
 mod produce;
 mod requests;

@@ -32,11 +32,17 @@ pub(super) enum Judgement {
     OutOfOrder,
     /// The producer has gone on to a later epoch.
     OldEpoch,
+    /// The producer was forgotten, and does not begin at 0.
+    Unknown,
 }
 
 /// The producers that a partition remembers.
 #[derive(Debug, Default)]
-pub(super) struct Sequences(HashMap<i64, Producer>);
+pub(super) struct Sequences {
+    producers: HashMap<i64, Producer>,
+    /// Whether a producer that is not known must begin at 0, as before KIP-360.
+    refuses_unknown: bool,
+}
 
 #[derive(Debug)]
 struct Producer {
@@ -61,7 +67,10 @@ impl Stamp {
 impl Sequences {
     /// Says what the batch is. Nothing is remembered until [`Sequences::written`].
     pub(super) fn judge(&self, stamp: Stamp) -> Judgement {
-        let Some(producer) = self.0.get(&stamp.id).filter(|_| stamp.id >= 0) else { return Judgement::Next };
+        let Some(producer) = self.producers.get(&stamp.id).filter(|_| stamp.id >= 0) else {
+            let is_refused = self.refuses_unknown && stamp.id >= 0 && stamp.first != 0;
+            return if is_refused { Judgement::Unknown } else { Judgement::Next };
+        };
         if stamp.epoch < producer.epoch {
             return Judgement::OldEpoch;
         }
@@ -85,7 +94,7 @@ impl Sequences {
         }
         self.make_room(stamp.id);
         let producer =
-            self.0.entry(stamp.id).or_insert_with(|| Producer { epoch: stamp.epoch, batches: VecDeque::new() });
+            self.producers.entry(stamp.id).or_insert_with(|| Producer { epoch: stamp.epoch, batches: VecDeque::new() });
         if producer.epoch != stamp.epoch {
             *producer = Producer { epoch: stamp.epoch, batches: VecDeque::new() };
         }
@@ -97,27 +106,38 @@ impl Sequences {
 
     /// Takes over the epoch of a producer's control marker, which has no sequence.
     pub(super) fn fence(&mut self, id: i64, epoch: i16) {
-        if let Some(producer) = self.0.get_mut(&id).filter(|producer| producer.epoch < epoch) {
+        if let Some(producer) = self.producers.get_mut(&id).filter(|producer| producer.epoch < epoch) {
             *producer = Producer { epoch, batches: VecDeque::new() };
         }
     }
 
+    /// Forgets all producers, and says what becomes of one that goes on all the same.
+    pub(super) fn forget(&mut self, refuses_unknown: bool) {
+        *self = Self { producers: HashMap::new(), refuses_unknown };
+    }
+
+    /// Whether the batch at this offset is the last that its producer wrote.
+    pub(super) fn is_last(&self, id: i64, base_offset: i64) -> bool {
+        let last = self.producers.get(&id).and_then(|producer| producer.batches.back());
+        last.is_some_and(|written| written.base_offset == base_offset)
+    }
+
     /// Forgets the batches from `offset` on, which the log lost.
     pub(super) fn truncate(&mut self, offset: i64) {
-        for producer in self.0.values_mut() {
+        for producer in self.producers.values_mut() {
             producer.batches.retain(|written| written.base_offset < offset);
         }
-        self.0.retain(|_, producer| !producer.batches.is_empty());
+        self.producers.retain(|_, producer| !producer.batches.is_empty());
     }
 
     fn make_room(&mut self, id: i64) {
-        if self.0.len() < REMEMBERED_PRODUCERS || self.0.contains_key(&id) {
+        if self.producers.len() < REMEMBERED_PRODUCERS || self.producers.contains_key(&id) {
             return;
         }
         let last_written = |producer: &Producer| producer.batches.back().map(|written| written.base_offset);
-        let oldest = self.0.iter().min_by_key(|(_, producer)| last_written(producer)).map(|(id, _)| *id);
+        let oldest = self.producers.iter().min_by_key(|(_, producer)| last_written(producer)).map(|(id, _)| *id);
         if let Some(oldest) = oldest {
-            self.0.remove(&oldest);
+            self.producers.remove(&oldest);
         }
     }
 }
@@ -170,6 +190,17 @@ mod tests {
     }
 
     #[test]
+    fn a_forgotten_producer_goes_on_unrecognised_or_is_refused_until_it_begins_again() {
+        let mut sequences = after(&[(0, 0, 1), (0, 1, 1)]);
+        sequences.forget(false);
+        assert_eq!(sequences.judge(stamp(0, 1, 1)), Judgement::Next);
+        sequences.forget(true);
+        assert_eq!(sequences.judge(stamp(0, 2, 1)), Judgement::Unknown);
+        assert_eq!(sequences.judge(stamp(1, 0, 1)), Judgement::Next);
+        assert_eq!(sequences.judge(Stamp { id: -1, epoch: -1, first: -1, count: 5 }), Judgement::Next);
+    }
+
+    #[test]
     fn sequences_go_on_at_zero_after_the_largest() {
         let sequences = after(&[(0, i32::MAX - 1, 2)]);
         assert_eq!(sequences.judge(stamp(0, 0, 1)), Judgement::Next);
@@ -182,7 +213,7 @@ mod tests {
     fn a_producer_without_idempotence_is_not_remembered() {
         let mut sequences = Sequences::default();
         sequences.written(Stamp { id: -1, epoch: -1, first: -1, count: 5 }, 0);
-        assert!(sequences.0.is_empty());
+        assert!(sequences.producers.is_empty());
         assert_eq!(sequences.judge(Stamp { id: -1, epoch: -1, first: -1, count: 5 }), Judgement::Next);
     }
 
@@ -192,8 +223,8 @@ mod tests {
         for id in 0..=REMEMBERED_PRODUCERS as i64 {
             sequences.written(Stamp { id, epoch: 0, first: 0, count: 1 }, id);
         }
-        assert_eq!(sequences.0.len(), REMEMBERED_PRODUCERS);
-        assert!(!sequences.0.contains_key(&0));
+        assert_eq!(sequences.producers.len(), REMEMBERED_PRODUCERS);
+        assert!(!sequences.producers.contains_key(&0));
     }
 
     #[test]
@@ -202,6 +233,6 @@ mod tests {
         sequences.truncate(100);
         assert_eq!(sequences.judge(stamp(0, 1, 1)), Judgement::Next);
         sequences.truncate(0);
-        assert!(sequences.0.is_empty());
+        assert!(sequences.producers.is_empty());
     }
 }

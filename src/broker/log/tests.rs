@@ -185,3 +185,18 @@ fn injection_leaves_holes() {
     assert_eq!(offsets(log.read(7, 11)), [(10, 10)]);
     assert_eq!(log.inject(at(0), 3, 0), 11, "never before the end");
 }
+
+#[test]
+fn compaction_keeps_count_of_bytes_times_and_places() {
+    let mut log = three();
+    log.append(at(2000), 0).unwrap();
+    log.append(incoming(&[b"last"]), 0).unwrap();
+    log.compact(|offset| offset == 3 || offset == 5);
+    assert_eq!(offsets(log.read(0, i64::MAX)), [(2, 4), (5, 5), (7, 7)]);
+    let sizes: u64 = log.read(0, i64::MAX).map(|batch| batch.size() as u64).sum();
+    assert_eq!((log.bytes(), log.readable(0, i64::MAX)), (sizes, sizes));
+    assert_eq!(log.at_time(1500), None, "the only record of that time is gone");
+    assert_eq!(log.at_time(1000).map(|found| found.offset), Some(3));
+    log.delete_before(5);
+    assert_eq!(log.bytes(), log.read(0, i64::MAX).map(|batch| batch.size() as u64).sum::<u64>());
+}
