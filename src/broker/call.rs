@@ -10,7 +10,7 @@ use super::answer::Answer;
 use super::faults::{Ruling, Target, Verdict};
 use super::state::Shared;
 use crate::wire::kafka_error::KafkaError;
-use crate::wire::message::{ApiKey, CodecError, Encode, Request, RequestHeader, Shape, decode_body, encode_body};
+use crate::wire::message::{ApiKey, CodecError, Encode, Reader, Request, RequestHeader, Shape, encode_body};
 
 /// A request that came in.
 #[derive(Debug)]
@@ -64,11 +64,13 @@ impl Call {
         self.header.api_version
     }
 
+    /// The request. Bytes behind it are no error, as to Apache Kafka: librdkafka 2.0 sends some behind ListGroups version 4.
     pub(super) fn decode<R: Request>(&mut self) -> Result<R, Close> {
         if !R::VERSIONS.contains(self.version()) {
             return Err(Close::Unanswerable(format!("{} version {}", self.api, self.version())));
         }
-        Ok(decode_body(std::mem::take(&mut self.body), self.version(), R::FLEXIBLE_FROM)?)
+        let shape = Shape::new(self.version(), R::FLEXIBLE_FROM);
+        Ok(R::decode(&mut Reader::new(std::mem::take(&mut self.body), shape))?)
     }
 
     /// How bodies of this request's version are laid out.
@@ -93,6 +95,10 @@ impl Call {
             verdict if verdict.prevents() => Err(Close::Fault(verdict)),
             Verdict::Delay(time) => {
                 tokio::time::sleep(time).await;
+                Ok(ruling)
+            }
+            Verdict::Hold => {
+                ruling.uninstalled().await;
                 Ok(ruling)
             }
             _ => Ok(ruling),
@@ -140,6 +146,11 @@ impl Ruling {
             Verdict::ErrorAfter(error) if self.target.includes(topic, partition) => Some(error),
             _ => None,
         }
+    }
+
+    /// Whether the batch for this partition is to be answered as one that was there before.
+    pub(super) fn repeats(&self, topic: &str, partition: i32) -> bool {
+        self.verdict == Verdict::Duplicate && self.target.includes(topic, partition)
     }
 
     pub(super) fn throttle_time_ms(&self) -> i32 {

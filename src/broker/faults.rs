@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::ApiKey;
@@ -31,6 +32,9 @@ pub enum Verdict {
     Error(KafkaError),
     /// It is applied, and answered with this error all the same.
     ErrorAfter(KafkaError),
+    /// A batch is appended, and answered with DUPLICATE_SEQUENCE_NUMBER and the offset that it got. Only for Produce. Without an offset it
+    /// is [`Verdict::ErrorAfter`] with that error.
+    Duplicate,
     /// It is not applied, and its connection is closed.
     Cut,
     /// It is applied, and its connection is closed instead of an answer: the lost answer.
@@ -39,6 +43,10 @@ pub enum Verdict {
     Silence,
     /// It is applied, and its connection stays open and silent for ever.
     SilenceAfter,
+    /// It is applied when the rule's guard is dropped: what a test does meanwhile happens with the request on its way.
+    Hold,
+    /// It is applied, and answered when the rule's guard is dropped.
+    HoldAnswer,
     /// It is applied this much later.
     Delay(Duration),
     /// It is applied, and answered this much later.
@@ -80,6 +88,12 @@ impl Rule {
         Self { api: Some(api), ..Self::any() }
     }
 
+    /// The disk of a node is full: it answers every Produce with KAFKA_STORAGE_ERROR.
+    #[must_use]
+    pub fn disk_full(node: i32) -> Self {
+        Self::on(ApiKey::Produce).node(node).then(Verdict::Error(KafkaError::KafkaStorageError))
+    }
+
     /// Only requests to this node.
     #[must_use]
     pub fn node(mut self, node: i32) -> Self {
@@ -113,6 +127,12 @@ impl Rule {
     pub fn times(mut self, requests: u64) -> Self {
         self.times = requests;
         self
+    }
+
+    /// Falls on the `nth` request alone of those that match, counted from 1.
+    #[must_use]
+    pub fn nth(self, nth: u64) -> Self {
+        self.skip(nth.saturating_sub(1)).times(1)
     }
 
     /// What happens to the requests.
@@ -156,11 +176,20 @@ impl Target {
 pub(super) struct Ruling {
     pub(super) verdict: Verdict,
     pub(super) target: Target,
+    /// Raised when the rule's guard is dropped.
+    uninstalled: Option<CancellationToken>,
 }
 
 impl Ruling {
     pub(super) const fn pass() -> Self {
-        Self { verdict: Verdict::Pass, target: Target { topic: None, partition: None } }
+        Self { verdict: Verdict::Pass, target: Target { topic: None, partition: None }, uninstalled: None }
+    }
+
+    /// Waits until the rule's guard is dropped.
+    pub(super) async fn uninstalled(&self) {
+        if let Some(uninstalled) = &self.uninstalled {
+            uninstalled.cancelled().await;
+        }
     }
 }
 
@@ -173,11 +202,13 @@ struct Active {
     rule: Rule,
     matched: Mutex<u64>,
     applied: watch::Sender<u64>,
+    uninstalled: CancellationToken,
 }
 
 impl Faults {
     pub(super) fn install(self: &Arc<Self>, rule: Rule) -> Installed {
-        let active = Arc::new(Active { rule, matched: Mutex::new(0), applied: watch::Sender::new(0) });
+        let (matched, applied, uninstalled) = (Mutex::new(0), watch::Sender::new(0), CancellationToken::new());
+        let active = Arc::new(Active { rule, matched, applied, uninstalled });
         lock(&self.0).push(active.clone());
         Installed { faults: self.clone(), active }
     }
@@ -187,7 +218,8 @@ impl Faults {
         let rules = lock(&self.0);
         let matching = rules.iter().filter(|active| active.rule.matches(node, api, &touches));
         let Some(active) = matching.into_iter().find(|active| active.counts()) else { return Ruling::pass() };
-        Ruling { verdict: active.rule.verdict, target: active.rule.target() }
+        let uninstalled = Some(active.uninstalled.clone());
+        Ruling { verdict: active.rule.verdict, target: active.rule.target(), uninstalled }
     }
 }
 
@@ -238,6 +270,7 @@ impl fmt::Debug for Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         lock(&self.faults.0).retain(|active| !Arc::ptr_eq(active, &self.active));
+        self.active.uninstalled.cancel();
     }
 }
 
@@ -269,6 +302,14 @@ mod tests {
         let _second = faults.install(Rule::any().then(Verdict::Silence));
         assert_eq!(faults.judge(1, ApiKey::Fetch, EVERY).verdict, Verdict::Cut);
         assert_eq!(faults.judge(1, ApiKey::Fetch, EVERY).verdict, Verdict::Silence);
+    }
+
+    #[test]
+    fn the_nth_request_alone_can_be_meant() {
+        let faults = Arc::new(Faults::default());
+        let _rule = faults.install(Rule::on(ApiKey::Produce).nth(3).then(Verdict::Duplicate));
+        let verdicts: Vec<_> = (0..4).map(|_| faults.judge(1, ApiKey::Produce, EVERY).verdict).collect();
+        assert_eq!(verdicts, [Verdict::Pass, Verdict::Pass, Verdict::Duplicate, Verdict::Pass]);
     }
 
     #[test]

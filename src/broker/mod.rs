@@ -63,6 +63,7 @@ mod verbs;
 
 use std::sync::Arc;
 
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 
 pub use self::builder::Builder;
@@ -123,6 +124,15 @@ impl DevBroker {
     #[must_use]
     pub fn config(&self) -> ClientConfig {
         ClientConfig::new(self.bootstrap())
+    }
+
+    /// A connection to a node that needs no socket. On a paused tokio clock everything that the broker waits for passes in virtual
+    /// time: delays, throttles, sessions, long polls.
+    ///
+    /// # Errors
+    /// [`ErrorCode::Connect`] if there is no such node or it is down.
+    pub fn dial(&self, node: i32) -> Result<DuplexStream> {
+        self.running.dial(&self.shared, node)
     }
 
     /// Puts a fault on requests until the returned guard is dropped. Of several rules the first that matches decides.

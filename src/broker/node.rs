@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -45,6 +46,11 @@ impl Running {
 
     pub(super) fn start(&self, shared: &Arc<Shared>, node: i32, listener: TcpListener) {
         self.tasks().insert(node, server::start(shared.clone(), node, listener));
+    }
+
+    pub(super) fn dial(&self, shared: &Arc<Shared>, node: i32) -> Result<DuplexStream> {
+        let down = || Error::new(ErrorCode::Connect, format!("node {node} is not up"));
+        Ok(server::dial(shared.clone(), node, self.tasks().get(&node).ok_or_else(down)?))
     }
 
     pub(super) async fn stop(&self, shared: &Arc<Shared>, node: i32) -> Result<()> {

@@ -72,7 +72,13 @@ fn append_all(call: &Call, request: ProduceRequest, ruling: &Ruling) -> ProduceR
                 Some(error) => Err(refused(error, "a fault wants it, although the batch was appended")),
                 None => placed,
             };
-            outcome(index, placed)
+            let error_code = KafkaError::DuplicateSequenceNumber.code();
+            match outcome(index, placed) {
+                told if told.error_code == 0 && ruling.repeats(&topic.name, index) => {
+                    PartitionProduceResponse { error_code, ..told }
+                }
+                told => told,
+            }
         };
         TopicProduceResponse {
             partition_responses: topic.partition_data.into_iter().map(append).collect(),

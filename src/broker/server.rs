@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,9 @@ const IDLE: Duration = Duration::from_secs(600);
 /// How long the connections of a node may take to end: they only have to notice the signal.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 
+/// Bytes on the way in each direction of a connection in memory.
+const PIPE: usize = 64 << 10;
+
 /// How long accepting rests after it failed, so that a lack of file descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -55,6 +58,18 @@ pub(super) fn start(shared: Arc<Shared>, node: i32, listener: TcpListener) -> Ta
     tasks
 }
 
+/// A connection in memory to `node`, which lives as long as these tasks of the node do.
+pub(super) fn dial(shared: Arc<Shared>, node: i32, tasks: &Tasks) -> DuplexStream {
+    let (client, server) = tokio::io::duplex(PIPE);
+    let (read, write) = tokio::io::split(server);
+    let serving = serve(Connection { shared, node, peer: "/in-memory".into() }, read, write);
+    let stop = tasks.stop_signal();
+    tasks.spawn(async move {
+        stop.run_until_cancelled(serving).await;
+    });
+    client
+}
+
 async fn accept(shared: Arc<Shared>, node: i32, listener: TcpListener, stop: CancellationToken) {
     let connections = Tasks::new();
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -68,7 +83,7 @@ async fn accept(shared: Arc<Shared>, node: i32, listener: TcpListener, stop: Can
             continue;
         };
         let serving =
-            serve(Connection { shared: shared.clone(), node, peer: format!("/{}", peer.ip()).into() }, stream);
+            serve_tcp(Connection { shared: shared.clone(), node, peer: format!("/{}", peer.ip()).into() }, stream);
         let stop = connections.stop_signal();
         connections.spawn(async move {
             stop.run_until_cancelled(serving).await;
@@ -97,10 +112,14 @@ impl Connection {
     }
 }
 
-async fn serve(connection: Connection, mut stream: TcpStream) {
+async fn serve_tcp(connection: Connection, mut stream: TcpStream) {
     // Without this a small answer waits for the peer's delayed acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let (read, mut write) = stream.split();
+    let (read, write) = stream.split();
+    serve(connection, read, write).await;
+}
+
+async fn serve<R: AsyncRead + Unpin, W: AsyncWrite + Unpin>(connection: Connection, read: R, mut write: W) {
     let mut frames = Frames::new(read);
     let waiter = Arc::new(Notify::new());
     while let Ok(Ok(Some(frame))) = tokio::time::timeout(IDLE, frames.next()).await {
@@ -141,6 +160,7 @@ where
             return false;
         }
         Verdict::DelayAnswer(time) => tokio::time::sleep(time).await,
+        Verdict::HoldAnswer => served.ruling.uninstalled().await,
         _ => {}
     }
     if let Some(answer) = served.answer {

@@ -124,7 +124,7 @@ async fn what_is_advertised_can_be_decoded_and_what_is_not_closes_the_connection
 #[tokio::test]
 async fn bytes_that_are_no_request_close_the_connection_and_nothing_else() {
     let (broker, mut client) = start(1).await;
-    for body in [&b""[..], &[0xff; 200], &[0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff]] {
+    for body in [&b""[..], &[0x7f; 200], &[0, 0, 0, 1, 0x7f, 0xff, 0xff, 0xff]] {
         let mut hostile = Client::connect(&broker, 1).await;
         hostile.send_raw(ApiKey::Metadata.as_i16(), 1, body).await;
         assert_eq!(hostile.frame().await, None);

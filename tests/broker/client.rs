@@ -7,14 +7,18 @@ use orderflow::broker::DevBroker;
 use orderflow::wire::compression::{Compression, Compressor};
 use orderflow::wire::message::{Request, RequestHeader, decode_body, decode_response_header, encode_body};
 use orderflow::wire::record_batch::{BatchBuilder, BatchReader, NO_PRODUCER, ProducerStamp, RecordParts};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longer than anything here takes.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     correlation_id: i32,
 }
 
@@ -26,7 +30,12 @@ impl Client {
     }
 
     pub(crate) async fn at(address: &str) -> Self {
-        Self { stream: TcpStream::connect(address).await.expect("the node listens"), correlation_id: 0 }
+        Self { stream: Box::new(TcpStream::connect(address).await.expect("the node listens")), correlation_id: 0 }
+    }
+
+    /// A connection in memory, for tests in virtual time.
+    pub(crate) fn dial(broker: &DevBroker, node: i32) -> Self {
+        Self { stream: Box::new(broker.dial(node).expect("the node is up")), correlation_id: 0 }
     }
 
     /// Sends a request and reads its answer.
