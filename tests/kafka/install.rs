@@ -1,4 +1,4 @@
-//! What the tests need from outside, fetched once into the target folder: Kafka's jars, the Python client.
+//! What the tests need from outside, fetched once into the target folder: Kafka's jars, the Python clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -36,12 +36,12 @@ pub(crate) fn jars() -> Result<&'static Path, Lacking> {
     })
 }
 
-/// The Python interpreter that has kafka-python.
+/// The Python interpreter that has kafka-python and librdkafka.
 pub(crate) fn python() -> Result<&'static Path, Lacking> {
     static PYTHON: OnceLock<Result<PathBuf, Lacking>> = OnceLock::new();
     once(&PYTHON, || {
         version_of("python3", "--version")?;
-        let venv = target().join("kafka-python");
+        let venv = target().join("python-clients");
         fetched(&venv, |venv| {
             let make = Program::new("python3").args(["-m", "venv"]).arg(venv);
             let fill = Program::new(venv.join("bin/python")).args(["-m", "pip", "install", "-q", "-r"]);

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::cluster::Servers;
 use crate::shop::{self, File};
 use crate::support::ndjson;
+use crate::support::program::Signal;
 use crate::{Case, Shared, case};
 
 pub(crate) const CASES: &[Case] = &[
@@ -15,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(Java, keys_land_where_the_java_client_puts_them),
     case!(Java, a_file_that_is_sent_three_times_takes_effect_once),
     case!(JavaAndPython, what_a_transaction_aborted_is_not_applied),
+    case!(JavaAndPython, interleaved_transactions_of_librdkafka_are_applied_as_committed_while_they_run),
     case!(Java, records_that_are_no_orders_become_dead_letters_with_a_code),
 ];
 
@@ -131,6 +133,24 @@ fn what_a_transaction_aborted_is_not_applied(shared: &Shared) {
     assert_eq!(ndjson::summary(&outcomes, "applied"), 200);
     assert_eq!(shop::audited_stock(&store), file.stock);
     // Markers take offsets, too: nothing may be left before the end.
+    assert_eq!(cluster.lag(topic, topic), 0);
+}
+
+fn interleaved_transactions_of_librdkafka_are_applied_as_committed_while_they_run(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "interleaved", File::of(2000, 40));
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("inventory.redb");
+    cluster.create_topic(topic, 3);
+    let consumer = cluster.consumer(topic, &store).start();
+    let said = cluster.python("transactions.py", &[topic, "11"], &(file.keyed_lines().join("\n") + "\n"));
+    assert!(said[0]["aborted"].as_u64().is_some_and(|aborted| aborted > 10), "{said:?}");
+    let applied = |line: &str| line.starts_with("{\"applied\"");
+    consumer.await_stdout_lines("all committed orders are applied", file.orders, shop::WORK, applied);
+    consumer.signal(Signal::Terminate);
+    let ended = ndjson::parse(consumer.finish(shop::WORK).ok().stdout.lines());
+    assert_eq!(ndjson::summary(&ended, "applied"), file.orders as u64);
+    assert_eq!(shop::audited_stock(&store), file.stock);
+    cluster.consume(topic, &store, &[]);
     assert_eq!(cluster.lag(topic, topic), 0);
 }
 

@@ -1,4 +1,4 @@
-//! kafka-python, the client that most scripts in a shop are written with.
+//! Scripts with kafka-python, which most scripts in a shop are written with, or with librdkafka.
 
 use std::time::Duration;
 
