@@ -35,7 +35,8 @@ use std::fmt;
 pub use self::date::OrderTime;
 pub use self::delivery::DeliveryOrder;
 pub use self::file::{
-    DigestReader, Entry, EntryReader, Finding, Format, Lint, Located, OrderReader, RawEntry, Rejection, digest_of, lint,
+    Change, DigestReader, Entry, EntryReader, Finding, Format, GrowingFile, Lint, Located, OrderReader, RawEntry,
+    Rejection, digest_of, lint,
 };
 pub use self::identity::{IDENTITY_HEADER, INDEX_LIMIT, Identity, OPAQUE_WHOLE_MAX};
 pub use self::inventory::{InventoryOrder, Movement};

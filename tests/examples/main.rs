@@ -12,6 +12,7 @@
 mod support;
 
 mod consumers;
+mod follow;
 mod pipeline;
 mod producers;
 

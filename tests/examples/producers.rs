@@ -8,6 +8,7 @@ use super::support::example::{example as lone_example, path};
 use super::support::program::{Program, Signal};
 use super::support::{ndjson, wait};
 use super::{WORK, beside_a_broker, example};
+use orderflow::order::Source;
 
 #[test]
 fn each_order_has_a_receipt_and_the_other_type_is_filtered() {
@@ -41,6 +42,118 @@ fn a_bad_entry_is_told_with_its_place_and_kept_and_the_rest_is_sent() {
         assert_eq!(ran.stdout, "");
         let kept = std::fs::read_to_string(&rejects).expect("the rejects were kept");
         assert_eq!(kept.trim_end(), bad);
+    });
+}
+
+#[test]
+fn rejected_entries_are_kept_as_lines_that_can_be_mended_and_sent() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let rejects = folder.path().join("rejects.ndjson");
+        let bad = "fixtures/orders_malformed.json";
+        let ran = example(broker, "inventory_producer").arg(bad).arg("--rejects").arg(&rejects).run(WORK).with_code(1);
+        let last = ran.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("rejected entries: 8; mend and send"), "{ran}");
+        let kept = std::fs::read_to_string(&rejects).expect("the rejects were kept");
+        assert_eq!(kept.lines().count(), 8, "{kept}");
+        let mended = kept.lines().map(|line| {
+            let mut order: serde_json::Value = serde_json::from_str(line).expect("a line is an entry");
+            order["timestamp"] = json!("1/16/2023");
+            format!("{order}\n")
+        });
+        let mended: String = mended.collect();
+        std::fs::write(&rejects, mended).expect("a folder to write to");
+        let ran = example(broker, "inventory_producer").arg(&rejects).run(WORK).ok();
+        assert!(ran.stderr.contains("sent 8, filtered 0, rejected 0"), "{ran}");
+        let same = example(broker, "inventory_producer").arg(&rejects).arg("--rejects").arg(&rejects);
+        assert!(same.run(WORK).with_code(2).stderr.contains("name another file for --rejects"));
+        assert!(std::fs::metadata(&rejects).expect("the input is still there").len() > 0);
+    });
+}
+
+#[test]
+fn several_files_and_stdin_are_sent_one_after_the_other_each_with_its_source() {
+    beside_a_broker(|broker| {
+        let order = r#"{"order_id":"1","product_id":"2","quantity":3,"type":"delivery","timestamp":"5/30/2023"}"#;
+        let files = ["fixtures/orders.json", "-", "fixtures/deliveries.json"];
+        let ran = example(broker, "delivery_producer").args(files).arg("--json").input(order).run(WORK).ok();
+        let lines = ndjson::parse(ran.stdout.lines());
+        let sources: Vec<_> = ndjson::named(&lines, "idempotency_key")
+            .iter()
+            .filter_map(|key| Some(key.as_str()?.split(':').nth(1)?.to_owned()))
+            .collect();
+        assert_eq!(sources.len(), 21 + 1 + 12, "{ran}");
+        let told: Vec<_> = ran.stderr.lines().filter(|line| line.starts_with("source ")).collect();
+        assert_eq!(told.len(), 3, "{ran}");
+        for (line, first) in told.iter().zip([0, 21, 22]) {
+            assert!(line.starts_with(&format!("source {}: ", sources[first])), "{ran}");
+        }
+        assert!(told[0].ends_with("sending this file again has no second effect; --source NAME makes it new"), "{ran}");
+        assert!(told[1].contains("new for this run"), "{ran}");
+    });
+}
+
+#[test]
+fn a_name_makes_a_files_orders_new_and_names_those_of_a_stream() {
+    beside_a_broker(|broker| {
+        let order = r#"{"order_id":"1","product_id":"2","quantity":3,"type":"delivery","timestamp":"5/30/2023"}"#;
+        let key = |arguments: &[&str]| {
+            let ran = example(broker, "delivery_producer").args(arguments).arg("--json").input(order).run(WORK).ok();
+            let lines = ndjson::parse(ran.stdout.lines());
+            ndjson::named(&lines, "idempotency_key")[0].as_str().expect("a key").to_owned()
+        };
+        let file = "fixtures/deliveries.json";
+        assert_eq!(key(&[file]), key(&[file]));
+        assert_eq!(key(&[file, "--source", "monday"]), key(&[file, "--source", "monday"]));
+        assert_ne!(key(&[file]), key(&[file, "--source", "monday"]));
+        assert_ne!(key(&["-"]), key(&["-"]));
+        assert_eq!(key(&["-", "--source", "monday"]), format!("of1:{}:0", Source::named("monday", None)));
+    });
+}
+
+#[test]
+fn a_pipe_named_as_a_file_is_read_once() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        Program::new("mkfifo").arg(&pipe).run(WORK).ok();
+        let orders = std::fs::read("fixtures/orders.json").expect("the fixture");
+        let running = example(broker, "inventory_producer").arg(&pipe).start();
+        std::fs::write(&pipe, orders).expect("a reader takes all");
+        assert!(running.finish(WORK).ok().stderr.contains("sent 13, filtered 21"));
+    });
+}
+
+#[test]
+fn a_rate_spaces_the_orders_and_one_that_cannot_be_is_refused() {
+    beside_a_broker(|broker| {
+        let begun = std::time::Instant::now();
+        let ran = example(broker, "inventory_producer").args(["--generate", "--rate", "40", "--count", "20"]);
+        assert!(ran.run(WORK).ok().stderr.contains("sent 20, "));
+        assert!(begun.elapsed() >= Duration::from_millis(480), "{:?}", begun.elapsed());
+        for rate in ["-1", "nan", "inf", "1e-300", "fast"] {
+            example(broker, "inventory_producer").arg(format!("--rate={rate}")).run(WORK).with_code(2);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_sent_is_an_error_with_and_without_a_name() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let order = r#"{"order_id":"1","product_id":"2","quantity":3,"type":"delivery","timestamp":"5/30/2023"}"#;
+        for name in [[].as_slice(), &["--source", "monday"]] {
+            let path = folder.path().join("orders.ndjson");
+            std::fs::write(&path, format!("{order}\n").repeat(8_000)).expect("a folder to write to");
+            let producer = example(broker, "delivery_producer").arg(&path).args(name);
+            let running = producer.args(["--json", "--rate", "5000"]).start();
+            running.await_stdout("a receipt", WORK, |line| line.contains("offset"));
+            let mut file = std::fs::File::options().append(true).open(&path).expect("the file");
+            std::io::Write::write_all(&mut file, b"\n").expect("a disk with room");
+            let ran = running.finish(WORK).with_code(2);
+            assert!(ran.stderr.contains("it changed while it was sent"), "{name:?}: {}", ran.stderr);
+            assert!(ran.stderr.contains("sent 8000, "), "{name:?}: {}", ran.stderr);
+        }
     });
 }
 

@@ -1,6 +1,9 @@
 //! The producers' program: order files, stdin or made-up orders to a topic, receipts to stdout.
 
+mod following;
+mod inputs;
 mod reading;
+mod rejects;
 mod sending;
 
 use std::path::PathBuf;
@@ -18,8 +21,10 @@ use tokio_util::sync::CancellationToken;
 use super::finish::{Ending, main_of};
 use super::flags::Flags;
 use super::output::Lines;
-use reading::{Inputs, Reader, RejectFile};
-use sending::Sending;
+use inputs::Inputs;
+use reading::Reader;
+use rejects::RejectFile;
+use sending::{Pace, Sending, Stopping};
 
 pub use reading::rejected;
 
@@ -40,13 +45,16 @@ struct Arguments {
     #[arg(short, long)]
     topic: Option<String>,
     /// Orders a second; 0 is no limit
-    #[arg(long, default_value_t = 0.0)]
-    rate: f64,
+    #[arg(long, default_value = "0", value_parser = sending::pace_of)]
+    rate: Pace,
     /// Start the files again at their end, with new identities each round
-    #[arg(long)]
+    #[arg(long, conflicts_with = "generate")]
     repeat: bool,
+    /// Wait for what is appended to an NDJSON file
+    #[arg(long, requires = "source", requires = "files", conflicts_with_all = ["generate", "repeat"])]
+    follow: bool,
     /// Make orders up
-    #[arg(long)]
+    #[arg(long, conflicts_with = "files")]
     generate: bool,
     /// Stop after this many orders are sent
     #[arg(long)]
@@ -74,16 +82,17 @@ async fn run<O: Order + Generate>(arguments: Arguments, stop: CancellationToken)
     let lines = Lines::new(stop.clone());
     let Some(config) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let inputs = Inputs::of(&arguments)?;
+    let rejects = arguments.rejects.as_deref().map(|path| RejectFile::new(path, inputs.paths())).transpose()?;
     let producer = {
         let topic = arguments.topic.clone().unwrap_or_else(|| O::TOPIC.to_owned());
         OrderProducer::<O>::builder(&config).topic(topic).connect().await?
     };
     let (feed, entries) = mpsc::channel(READ_AHEAD);
-    let rejects = arguments.rejects.as_deref().map(RejectFile::new).transpose()?;
     let reader = Reader { feed, stop: stop.clone(), left: arguments.count, rejects };
     let reading = tokio::task::spawn_blocking(move || reader.read_all(&inputs));
     let mut sending = Sending::new(&arguments, producer, lines);
-    sending.send_all(entries, stop.clone()).await;
+    let stopping = if arguments.follow { Stopping::WithTheReader } else { Stopping::AtOnce };
+    sending.send_all(entries, stop.clone(), stopping).await;
     let read = tokio::select! {
         // A reader that waits for stdin cannot be told to stop: the process ends without it.
         () = stopped_for(stop, READER_GRACE) => Ok(()),

@@ -60,12 +60,55 @@ fn order_id_of(order: &impl Order) -> String {
     serde_json::from_slice::<Named>(&value).unwrap_or_default().order_id
 }
 
+/// How far apart orders are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as it goes.
+    Free,
+    /// One each time that this has passed.
+    Each(Duration),
+}
+
+/// So far behind its time an order may be sent and the next ones still catch up, so that coarse timers do not slow the
+/// pace; what was late for longer (a followed file that rested) is not made up for.
+const LAG_MAX: Duration = Duration::from_millis(100);
+
+/// The slowest pace: an order a day.
+const RATE_MIN: f64 = 1.0 / 86_400.0;
+const RATE_MAX: f64 = 1e9;
+
+/// Reads `--rate`: orders a second, 0 for no limit.
+pub fn pace_of(text: &str) -> std::result::Result<Pace, String> {
+    match text.parse::<f64>() {
+        Ok(0.0) => Ok(Pace::Free),
+        Ok(rate) if (RATE_MIN..=RATE_MAX).contains(&rate) => Ok(Pace::Each(Duration::from_secs_f64(1.0 / rate))),
+        _ => Err("orders a second: 0, or a number from an order a day to 1e9".into()),
+    }
+}
+
+/// What a stop does to orders that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopping {
+    /// No further one is sent.
+    AtOnce,
+    /// They are sent: the reader ends soon, with the last line of the file that it follows.
+    WithTheReader,
+}
+
+/// The receipt of the first order that awaits one.
+async fn first_of(awaited: &mut VecDeque<Awaited>) -> Result<Receipt> {
+    match awaited.front_mut() {
+        Some(first) => (&mut first.pending).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Orders on their way out.
 pub struct Sending<O: Order> {
     producer: OrderProducer<O>,
     lines: Lines,
     json: bool,
-    pace: Option<Duration>,
+    pace: Pace,
     progress: Progress,
     awaited: VecDeque<Awaited>,
     summary: Summary,
@@ -74,12 +117,11 @@ pub struct Sending<O: Order> {
 
 impl<O: Order> Sending<O> {
     pub fn new(arguments: &Arguments, producer: OrderProducer<O>, lines: Lines) -> Self {
-        let pace = (arguments.rate > 0.0).then(|| Duration::from_secs_f64(1.0 / arguments.rate));
         Self {
             producer,
             lines,
             json: arguments.flags.json,
-            pace,
+            pace: arguments.rate,
             progress: Progress::new(arguments.flags.quiet, "sent"),
             awaited: VecDeque::new(),
             summary: Summary::default(),
@@ -87,19 +129,30 @@ impl<O: Order> Sending<O> {
         }
     }
 
-    pub async fn send_all(&mut self, mut entries: mpsc::Receiver<Fed<O>>, stop: CancellationToken) {
+    /// Sends what comes in, until that ends or the run is to stop.
+    pub async fn send_all(&mut self, mut entries: mpsc::Receiver<Fed<O>>, stop: CancellationToken, stopping: Stopping) {
         let mut due = Instant::now();
-        while let Some(fed) = tokio::select! {
-            biased;
-            () = stop.cancelled() => None,
-            fed = entries.recv() => fed,
-        } {
+        loop {
+            let fed = tokio::select! {
+                biased;
+                () = stop.cancelled(), if stopping == Stopping::AtOnce => break,
+                fed = entries.recv() => fed,
+                // Nothing is to be sent just now: what is acknowledged meanwhile is told meanwhile.
+                outcome = first_of(&mut self.awaited) => {
+                    self.settled(outcome);
+                    self.settle_ready();
+                    self.lines.flush();
+                    continue;
+                }
+            };
             match fed {
-                Fed::Filtered => self.summary.filtered += 1,
-                Fed::Rejected => self.summary.rejected += 1,
-                Fed::Order(order) => {
-                    if let Some(pace) = self.pace {
-                        due += pace;
+                None => break,
+                Some(Fed::Filtered) => self.summary.filtered += 1,
+                Some(Fed::Rejected) => self.summary.rejected += 1,
+                Some(Fed::Order(order)) => {
+                    if let Pace::Each(pace) = self.pace {
+                        let now = Instant::now();
+                        due = (due + pace).max(now.checked_sub(LAG_MAX).unwrap_or(now));
                         tokio::select! {
                             () = stop.cancelled() => break,
                             () = tokio::time::sleep_until(due) => {}
@@ -125,7 +178,7 @@ impl<O: Order> Sending<O> {
         if self.awaited.len() > UNACKNOWLEDGED {
             self.settle_first().await;
         }
-        if self.pace.is_some() {
+        if self.pace != Pace::Free {
             self.lines.flush();
         }
     }

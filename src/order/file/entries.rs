@@ -82,6 +82,17 @@ impl<R: Read> EntryReader<R> {
         self
     }
 
+    /// The end of a followed file is its end: a last line without a line end is an entry now.
+    pub fn end_here(&mut self) {
+        self.follow = false;
+    }
+
+    /// Whether an entry has begun whose end was not there yet.
+    #[must_use]
+    pub fn is_amid(&self) -> bool {
+        self.current.is_some()
+    }
+
     /// How the entries are delimited; `None` before the first one was read.
     #[must_use]
     pub fn format(&self) -> Option<Format> {
@@ -161,8 +172,12 @@ impl<R: Read> EntryReader<R> {
         while self.phase == Phase::Start {
             let bytes = self.window.bytes();
             let undecided = bytes.len() < BYTE_ORDER_MARK.len() && BYTE_ORDER_MARK.starts_with(bytes);
-            if undecided && self.more()? == More::Bytes {
-                continue;
+            if undecided {
+                match self.more()? {
+                    More::Bytes => continue,
+                    More::End if self.follow => return Ok(()),
+                    More::End => {}
+                }
             }
             self.window.skip_mark(BYTE_ORDER_MARK);
             self.phase = Phase::Opened;

@@ -23,6 +23,7 @@ mod current;
 mod digest;
 mod element;
 mod entries;
+mod growing;
 mod lint;
 mod orders;
 mod raw_entry;
@@ -30,6 +31,7 @@ mod window;
 
 pub use self::digest::{DigestReader, digest_of};
 pub use self::entries::{EntryReader, Format};
+pub use self::growing::{Change, GrowingFile};
 pub use self::lint::{Finding, Lint, lint};
 pub use self::orders::{Entry, Located, OrderReader, Rejection};
 pub use self::raw_entry::RawEntry;

@@ -138,6 +138,11 @@ impl<O: Order, R: Read> OrderReader<O, R> {
         &self.entries
     }
 
+    /// The end of a followed file is its end, as [`EntryReader::end_here`].
+    pub fn end_here(&mut self) {
+        self.entries.end_here();
+    }
+
     /// Gives back the entries, and with them the input.
     pub fn into_entries(self) -> EntryReader<R> {
         self.entries
