@@ -26,6 +26,9 @@ mod control;
 mod delivered;
 mod dispatch;
 mod fetch;
+// The driver that runs it comes next.
+#[cfg(test)]
+mod group;
 mod handler;
 mod ledger;
 mod lookup;
