@@ -5,7 +5,7 @@
 #   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3);
 #                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
 #   make musl         every example as a static binary without a C compiler, run in an empty root
-#   make soak         the pipeline with many made-up orders, SEEDS="1 2 3" ORDERS=200000
+#   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
 SHELL := bash
@@ -56,7 +56,8 @@ musl:
 soak:
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
-	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed"; \
+	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \
+	    --faults "$$seed"; \
 	done
 
 bench:

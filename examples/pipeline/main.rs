@@ -3,7 +3,10 @@
 
 #[path = "../face/mod.rs"]
 mod face;
+mod schedule;
+mod shaky;
 mod shop;
+mod trouble;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,9 +16,12 @@ use face::Flags;
 use face::finish::{Ending, main_of};
 use face::output::{Lines, complain};
 use orderflow::broker::DevBroker;
+use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
 use orderflow::{Error, ErrorCode, Result};
+use shaky::Temper;
 use shop::{Orders, Shop};
 use tokio_util::sync::CancellationToken;
+use trouble::Troubles;
 
 /// Runs the whole shop in this process, on the development broker.
 #[derive(Parser, Debug)]
@@ -31,6 +37,10 @@ struct Arguments {
     /// The seed of made-up orders
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Inject troubles that this seed decides meanwhile: lost answers, broken connections, restarts, leader changes,
+    /// throttles, slow and failing stores. In the end everything must be as without them
+    #[arg(long, value_name = "SEED")]
+    faults: Option<u64>,
     /// Let any Kafka client reach the broker at this address
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -53,7 +63,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop.clone());
     let Some(settings) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let folder = Folder::at(arguments.store.as_deref())?;
-    let broker = start_broker(arguments.listen.as_deref()).await?;
+    let broker = start_broker(&arguments).await?;
     let bootstrap = broker.bootstrap();
     complain(&format!("development broker on {bootstrap} (in memory, never for production)"));
     let orders = match (arguments.orders, &arguments.file) {
@@ -62,8 +72,13 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         (None, None) => Orders::Fixture,
     };
     let config = settings.set("bootstrap.servers", bootstrap)?;
-    let shop = Shop { config, folder: folder.path().to_owned(), flags: arguments.flags.clone(), lines: lines.clone() };
-    let holds = shop.run(orders, &stop).await;
+    let config = if arguments.faults.is_some() { trouble::settings(config)? } else { config };
+    let (temper, flags) = (Temper::default(), arguments.flags.clone());
+    let shop = Shop { config, folder: folder.path().to_owned(), flags, lines: lines.clone(), temper: temper.clone() };
+    let holds = match arguments.faults {
+        Some(seed) => in_trouble(&shop, orders, Troubles::new(&broker, temper, seed), &stop).await,
+        None => shop.run(orders, &stop).await.map(|run| run.holds),
+    };
     lines.flush();
     if arguments.keep && holds.is_ok() && !stop.is_cancelled() {
         complain("the broker goes on until a signal: try the other examples, Kafka's console tools or kafka-python");
@@ -73,9 +88,33 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     Ok(if holds? { Ending::Done } else { Ending::Undone })
 }
 
-async fn start_broker(listen: Option<&str>) -> Result<DevBroker> {
-    let builder = DevBroker::builder();
-    match listen {
+/// Runs the shop while troubles come. Then the logs must hold each order once, and the stores must have settled each.
+async fn in_trouble(shop: &Shop, orders: Orders, mut troubles: Troubles<'_>, stop: &CancellationToken) -> Result<bool> {
+    let ran = troubles.beside(shop.run(orders, stop)).await;
+    complain(&troubles.to_string());
+    let ran = ran?;
+    let mut holds = ran.holds;
+    for (name, published, written, settled) in [
+        (InventoryOrder::TYPE, ran.published.0, troubles.written::<InventoryOrder>()?, ran.settled.0),
+        (DeliveryOrder::TYPE, ran.published.1, troubles.written::<DeliveryOrder>()?, ran.settled.1),
+    ] {
+        if written != published || settled != published {
+            complain(&format!("of {published} {name} orders the log holds {written}, and {settled} are settled"));
+            holds = false;
+        }
+    }
+    Ok(holds)
+}
+
+async fn start_broker(arguments: &Arguments) -> Result<DevBroker> {
+    let mut builder = DevBroker::builder();
+    if arguments.faults.is_some() {
+        builder = builder.nodes(schedule::NODES);
+        for topic in [InventoryOrder::TOPIC, DeliveryOrder::TOPIC] {
+            builder = builder.topic(topic, schedule::PARTITIONS);
+        }
+    }
+    match arguments.listen.as_deref() {
         Some(address) => builder.listen(address).start().await,
         None => builder.start().await,
     }

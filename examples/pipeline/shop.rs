@@ -17,6 +17,7 @@ use crate::face::Flags;
 use crate::face::consume::{Effect, Teller, store_settings};
 use crate::face::output::{Lines, complain};
 use crate::face::produce::rejected;
+use crate::shaky::Temper;
 
 /// What runs through when nothing is named, also where no file is at hand.
 const FIXTURE: &[u8] = include_bytes!("../../fixtures/orders.json");
@@ -38,11 +39,21 @@ pub(crate) struct Shop {
     pub(crate) folder: PathBuf,
     pub(crate) flags: Flags,
     pub(crate) lines: Lines,
+    pub(crate) temper: Temper,
+}
+
+/// What came of a run, for inventory orders and for delivery orders.
+pub(crate) struct Ran {
+    pub(crate) published: (u64, u64),
+    /// Applied or refused now: duplicates and dead letters are neither.
+    pub(crate) settled: (u64, u64),
+    /// Whether both audits hold, and nothing was left behind.
+    pub(crate) holds: bool,
 }
 
 impl Shop {
-    /// Publishes the orders, applies them, shows what came of it. Returns whether the audits hold.
-    pub(crate) async fn run(&self, orders: Orders, stop: &CancellationToken) -> Result<bool> {
+    /// Publishes the orders, applies them, shows what came of it.
+    pub(crate) async fn run(&self, orders: Orders, stop: &CancellationToken) -> Result<Ran> {
         let (inventory, deliveries) = tokio::try_join!(
             self.publish::<InventoryOrder>(&orders, Share::First, stop),
             self.publish::<DeliveryOrder>(&orders, Share::Second, stop),
@@ -55,7 +66,11 @@ impl Shop {
         let stock_holds = self.show::<InventoryOrder>(Query::Stock { products: Vec::new() }).await?;
         let deliveries_hold = self.show::<DeliveryOrder>(Query::Deliveries { orders: Vec::new() }).await?;
         let complete = stock.settled() >= inventory && scheduled.settled() >= deliveries;
-        Ok(stock_holds && deliveries_hold && complete)
+        Ok(Ran {
+            published: (inventory, deliveries),
+            settled: (stock.applied + stock.refused, scheduled.applied + scheduled.refused),
+            holds: stock_holds && deliveries_hold && complete,
+        })
     }
 
     async fn publish<O: Effect + Generate>(
@@ -97,7 +112,7 @@ impl Shop {
         let mut teller = Teller::new::<O>(&self.flags, self.lines.clone());
         let consumer = OrderConsumer::<O>::builder(&self.config)
             .group(O::GROUP)
-            .store(store)
+            .store(self.temper.of(store))
             .until_end()
             .observe(move |settled| teller.tell(settled))
             .build()

@@ -29,6 +29,18 @@ fn made_up_orders_are_counted_to_the_last_one() {
 }
 
 #[test]
+fn troubles_of_a_seed_change_nothing_of_what_comes_out() {
+    let ran = example("pipeline").args(["--orders", "2000", "--faults", "7", "--json"]).run(WORK).ok();
+    let lines = ndjson::parse(ran.stdout.lines());
+    assert_eq!(ndjson::named(&lines, "holds"), [true, true], "{ran}");
+    let settled = |name| ndjson::named(&lines, name).iter().filter_map(|count| count.as_u64()).sum::<u64>();
+    assert_eq!(settled("applied") + settled("refused"), 2000, "{}", ran.stderr);
+    assert_eq!(settled("duplicates"), 0, "{}", ran.stderr);
+    let told = ran.stderr.lines().find(|line| line.starts_with("troubles of seed 7:")).expect("the troubles are told");
+    assert!(told.matches(',').count() >= 3, "several kinds of trouble came: {told}");
+}
+
+#[test]
 fn a_second_run_over_the_same_store_applies_nothing_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let run = || example("pipeline").arg("--store").arg(folder.path()).run(WORK).ok();
