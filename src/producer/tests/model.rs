@@ -70,6 +70,8 @@ pub(super) struct World {
     pub(super) unreachable: bool,
     pub(super) dials: usize,
     pub(super) refreshes: usize,
+    /// How many requests were unanswered on one connection, at most.
+    pub(super) most_in_flight: usize,
 }
 
 #[derive(Clone)]
@@ -92,6 +94,7 @@ impl Model {
             unreachable: false,
             dials: 0,
             refreshes: 0,
+            most_in_flight: 0,
         };
         let model = Self { world: Arc::new(Mutex::new(world)), views: Arc::new(watch::channel(Arc::default()).0) };
         model.publish();
@@ -223,6 +226,7 @@ async fn serve(model: Model, node: Node, mut requests: mpsc::Receiver<Call>) {
     while let Some((request, answer)) = requests.recv().await {
         tokio::time::sleep(model.with(|world| world.latency)).await;
         let verdict = model.with(|world| {
+            world.most_in_flight = world.most_in_flight.max(requests.len() + 1);
             let seen = seen(node, &request);
             let verdict = (world.script)(&seen);
             world.seen.push(seen);
