@@ -69,4 +69,33 @@ mod tests {
         assert!(error.is_retriable());
         assert!(error.to_string().contains("nothing listens there"), "{error}");
     }
+
+    #[tokio::test]
+    async fn small_writes_leave_at_once_and_a_silent_peer_is_asked_whether_it_lives() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = Address::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let stream = dial(&address, Duration::from_secs(5)).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
+
+    /// A listener whose queue is full answers nothing, as an address behind a firewall that drops.
+    #[tokio::test]
+    async fn an_address_that_never_answers_is_given_up_in_time() {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        socket.listen(0).unwrap();
+        let full = socket.local_addr().unwrap().as_socket().unwrap();
+        let address = Address::parse(&full.to_string()).unwrap();
+        let mut kept = Vec::new();
+        let error = loop {
+            match dial(&address, Duration::from_millis(200)).await {
+                Ok(stream) => kept.push(stream),
+                Err(error) => break error,
+            }
+            assert!(kept.len() < 100, "the queue never fills");
+        };
+        assert_eq!(error.code(), ErrorCode::Connect);
+        assert!(error.to_string().contains("no answer within 200 ms"), "{error}");
+    }
 }

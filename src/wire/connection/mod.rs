@@ -7,6 +7,7 @@
 mod carry;
 mod dial;
 mod guard;
+mod home;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use rskafka::messenger::{Messenger, RequestError};
 use tokio::io::BufStream;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 use crate::config::{Address, ClientConfig, properties};
 use crate::error::{Error, ErrorCode, Result};
@@ -27,6 +29,7 @@ use crate::wire::message::{
 };
 use carry::{Carried, RawAnswer, carried_key, carried_range};
 use guard::{Guarded, KillSwitch};
+use home::AtHome;
 
 /// Room for a usual small request with its length, so that both leave in one write. Larger ones bypass it.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -81,6 +84,8 @@ struct Inner {
     address: Address,
     request_timeout: Duration,
     switch: KillSwitch,
+    /// Where futures that are given up are dropped.
+    home: Handle,
 }
 
 impl Drop for Inner {
@@ -112,7 +117,8 @@ impl Connection {
         let messenger = Messenger::new(stream, settings.max_frame, settings.client_id.clone());
         let request_timeout = settings.request_timeout;
         let versions = HashMap::new();
-        let mut inner = Inner { messenger, versions, address: address.clone(), request_timeout, switch };
+        let (address, home) = (address.clone(), Handle::current());
+        let mut inner = Inner { messenger, versions, address, request_timeout, switch, home };
         inner.learn_versions().await?;
         Ok(Self(Arc::new(inner)))
     }
@@ -127,7 +133,8 @@ impl Connection {
     /// [`ErrorCode::BrokerTooOld`] if no version fits, [`ErrorCode::Protocol`] if the answer cannot be decoded.
     ///
     /// # Cancel safety
-    /// Dropping the future after its first poll leaves the connection usable; the request may be acted on.
+    /// Dropping the future after its first poll, inside or outside its runtime, leaves the connection usable; the request
+    /// may be acted on.
     pub fn call<R: Request>(&self, request: R) -> impl Future<Output = Result<R::Response>> + Send + use<R> {
         self.call_within(request, self.0.request_timeout)
     }
@@ -187,7 +194,8 @@ impl Inner {
         if self.switch.is_closed() {
             return Err(self.disconnected::<R>());
         }
-        match tokio::time::timeout(within, self.messenger.request(Carried(request))).await {
+        let asked = AtHome::new(self.messenger.request(Carried(request)), &self.home);
+        match tokio::time::timeout(within, asked).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(cause)) => Err(self.failed::<R>(cause)),
             Err(_) => {

@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::wire::message::{
-    ApiKey, ApiVersion, ApiVersionsResponse, MetadataRequest, MetadataResponse, RequestHeader, encode_body,
-    encode_response_header,
+    ApiKey, ApiVersion, ApiVersionsResponse, MetadataRequest, MetadataResponse, PartitionProduceData, RequestHeader,
+    TopicProduceData, encode_body, encode_response_header,
 };
 
 /// A listener whose connections `play` answers.
@@ -155,4 +155,75 @@ async fn an_answer_that_never_comes_because_the_broker_left_is_a_disconnection()
     let error = connection.call(MetadataRequest::default()).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Disconnected);
     assert!(error.is_retriable() && connection.is_closed());
+}
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_never_greets_is_given_up_in_time() {
+    let (address, settings) = stage(|mut stream| async move {
+        let _ = read_request(&mut stream).await;
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let error = Connection::open(&address, &settings).await.unwrap_err();
+    assert_eq!(error.code(), ErrorCode::Timeout, "{error}");
+}
+
+/// The messenger ignores a frame that cannot hold a correlation number; the deadline does not.
+#[tokio::test]
+async fn an_answer_too_short_to_be_one_does_not_hang_its_request() {
+    let (address, settings) = stage(|mut stream| async move {
+        introduce(&mut stream).await;
+        let _ = read_request(&mut stream).await;
+        stream.write_all(&[0, 0, 0, 2, 0, 0]).await.unwrap();
+        let _ = stream.read_u8().await;
+    })
+    .await;
+    let connection = Connection::open(&address, &settings).await.unwrap();
+    let error = connection.call(MetadataRequest::default()).await.unwrap_err();
+    assert!(error.is_retriable() && connection.is_closed(), "{error}");
+}
+
+#[tokio::test]
+async fn a_call_that_is_dropped_leaves_the_next_one_its_own_answer() {
+    let (address, settings) = stage(|mut stream| async move {
+        introduce(&mut stream).await;
+        for controller_id in 1.. {
+            let Some(asked) = read_request(&mut stream).await else { return };
+            let body = MetadataResponse { controller_id, ..MetadataResponse::default() };
+            answer::<MetadataRequest>(&mut stream, &asked, asked.api_version, &body).await;
+        }
+    })
+    .await;
+    let connection = Connection::open(&address, &settings).await.unwrap();
+    for _ in 0..3 {
+        let mut dropped = Box::pin(connection.call(MetadataRequest::default()));
+        assert!(futures::poll!(dropped.as_mut()).is_pending());
+    }
+    assert_eq!(connection.call(MetadataRequest::default()).await.unwrap().controller_id, 4);
+}
+
+/// A request that is larger than what the sockets hold, so that it stays half-written.
+fn endless() -> ProduceRequest {
+    let records = Some(Bytes::from(vec![0; 64 << 20]));
+    let topic = TopicProduceData { name: "t".into(), partition_data: vec![PartitionProduceData { index: 0, records }] };
+    ProduceRequest { topic_data: vec![topic], ..ProduceRequest::default() }
+}
+
+#[test]
+fn a_half_written_call_may_be_dropped_after_its_runtime_has_returned() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (connection, call) = runtime.block_on(async {
+        let (address, settings) = stage(|mut stream| async move {
+            introduce(&mut stream).await;
+            std::future::pending::<()>().await;
+        })
+        .await;
+        let connection = Connection::open(&address, &settings).await.unwrap();
+        let mut call = Box::pin(connection.call(endless()));
+        assert!(futures::poll!(call.as_mut()).is_pending());
+        (connection, call)
+    });
+    drop(call);
+    drop(connection);
+    drop(runtime);
 }
