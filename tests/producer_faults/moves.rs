@@ -30,6 +30,26 @@ async fn a_leader_that_moves_with_five_requests_in_flight_leaves_each_order_writ
     }
 }
 
+/// A new leader that does not know the producer would take the later batches without the earlier ones.
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_gets_nothing_until_the_old_one_has_answered_or_gone() {
+    let broker = broker(2, 1).await;
+    broker.move_leader(TOPIC, 0, 1).unwrap();
+    let producer = producer(&broker, &[SMALL, ("metadata.max.age.ms", "100")]).await;
+    let mut all = vec![send(&producer, 0).await];
+    let held = broker.install(Rule::on(PRODUCE).node(1).times(1).then(Verdict::Delay(Duration::from_secs(5))));
+    let at_new = broker.install(Rule::on(PRODUCE).node(2).then(Verdict::Pass));
+    let sent = enqueue_all(&producer, 1..60).await;
+    held.fallen(1).await;
+    broker.move_leader(TOPIC, 0, 2).unwrap();
+    let told_of_move = broker.install(Rule::on(ApiKey::Metadata).then(Verdict::Pass));
+    told_of_move.fallen(3).await;
+    assert_eq!(at_new.applied(), 0, "the old leader has not answered yet");
+    all.extend(told(sent).await);
+    assert!(at_new.applied() > 0);
+    all_written(&broker, TOPIC, &all, "the new leader was known before the old one answered");
+}
+
 #[tokio::test]
 async fn a_leader_that_moves_again_and_again_changes_nothing() {
     let broker = broker(3, 3).await;
