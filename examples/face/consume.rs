@@ -8,12 +8,15 @@ use clap::Parser;
 use orderflow::config::{ClientConfig, Property, properties};
 use orderflow::consumer::{Control, OrderConsumer, Settled, Summary};
 use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
-use orderflow::store::{DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, Retention, Store};
+use orderflow::store::{
+    BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, Retention, Store,
+};
 use orderflow::{Error, ErrorCode, Result};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
+use super::backfill::Backfilling;
 use super::finish::{Ending, complain, ending_of, main_of};
 use super::flags::Flags;
 use super::output::{self, Lines};
@@ -40,6 +43,9 @@ struct Arguments {
     /// Stop after exactly this many records are settled
     #[arg(short = 'c', long)]
     max_messages: Option<u64>,
+    /// First apply this order file straight to the store (its entries are not among those of -c)
+    #[arg(long, value_name = "FILE")]
+    backfill: Option<PathBuf>,
 }
 
 /// An order type with a built-in effect.
@@ -95,9 +101,22 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     let Some(config) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
     let configured = Some(config.text(&properties::GROUP_ID)).filter(|group| !group.is_empty());
     let group = arguments.group.as_deref().or(configured).unwrap_or(O::GROUP);
+    let backfill = match &arguments.backfill {
+        Some(path) => Some(Backfilling::of(path, &arguments.flags).await?),
+        None => None,
+    };
     let store = O::open(store_path(arguments.store.as_deref(), O::STORE)?, group, store_settings(&config))?;
     let topic = arguments.topic.as_deref().unwrap_or(O::TOPIC);
     let mut teller = Teller::new::<O>(&arguments.flags, lines.clone());
+    let backfilled = match backfill {
+        Some(backfill) => backfill.run::<O>(&store, &mut teller, &stop).await?,
+        None => BackfillSummary::default(),
+    };
+    lines.flush();
+    if stop.is_cancelled() {
+        store.close().await?;
+        return Ok(conclude(&arguments.flags, &lines, &backfilled, Summary::default(), None));
+    }
     let mut builder = OrderConsumer::<O>::builder(&config)
         .topic(topic)
         .group(group)
@@ -117,8 +136,8 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     }
     let control = consumer.control();
     let progress = Progress::new(arguments.flags.quiet, "settled");
-    let outcome = watched(consumer.run(stop.cancelled_owned()), &control, progress, &lines).await;
-    Ok(conclude(&arguments.flags, &lines, &control, outcome))
+    let (outcome, took) = watched(consumer.run(stop.cancelled_owned()), &control, progress, &lines).await;
+    Ok(conclude(&arguments.flags, &lines, &backfilled, control.summary(), Some((outcome, took))))
 }
 
 /// The path of `--store`, or the default.
@@ -169,23 +188,39 @@ async fn watched(
     }
 }
 
-fn conclude(flags: &Flags, lines: &Lines, control: &Control, (outcome, took): (Result<Summary>, String)) -> Ending {
-    let summary = control.summary();
+/// The summary of everything that was settled, and how the run ended. `ran` is missing where it did not begin.
+fn conclude(
+    flags: &Flags,
+    lines: &Lines,
+    backfilled: &BackfillSummary,
+    consumed: Summary,
+    ran: Option<(Result<Summary>, String)>,
+) -> Ending {
+    let summary = Summary {
+        applied: consumed.applied.saturating_add(backfilled.applied),
+        duplicates: consumed.duplicates.saturating_add(backfilled.duplicates),
+        refused: consumed.refused.saturating_add(backfilled.refused),
+        dead_letters: consumed.dead_letters.saturating_add(backfilled.dead_letters),
+        retried: consumed.retried,
+    };
     if flags.json {
         lines.object(&serde_json::json!({ "summary": summary }));
     }
     lines.flush();
-    output::complain(&format!("{summary} in {took}"));
+    let (outcome, took) = ran.unzip();
+    output::complain(&format!("{summary} in {}", took.as_deref().unwrap_or("0.0 s")));
     match outcome {
-        Ok(_) => Ending::Done,
-        Err(error) => {
+        Some(Err(error)) => {
             complain(&error);
             ending_of(&error)
         }
+        _ if backfilled.stopped => Ending::Undone,
+        _ => Ending::Done,
     }
 }
 
 /// Writes the line of each order that is settled.
+#[derive(Clone)]
 pub struct Teller {
     lines: Lines,
     form: Form,
@@ -199,11 +234,12 @@ enum Form {
     Json,
 }
 
-#[derive(Serialize)]
+/// Where an order was; a backfilled one has no place in a log.
+#[derive(Clone, Copy, Serialize)]
 struct Told<'a> {
-    topic: &'a str,
-    partition: i32,
-    offset: i64,
+    topic: Option<&'a str>,
+    partition: Option<i32>,
+    offset: Option<i64>,
     idempotency_key: Option<&'a str>,
 }
 
@@ -226,33 +262,38 @@ impl Teller {
 
     /// Tells of one order.
     pub fn tell<O: Order>(&mut self, settled: &Settled<'_, O>) {
-        match self.form {
-            Form::Nothing => {}
-            Form::People => self.tell_people(settled),
-            Form::Json => self.tell_json(settled),
-        }
-    }
-
-    fn tell_people<O: Order>(&self, settled: &Settled<'_, O>) {
-        if let (Outcome::Applied, Some(value)) = (settled.outcome(), settled.value()) {
-            self.lines.line(&[self.line.as_bytes(), value]);
-        }
-    }
-
-    fn tell_json<O: Order>(&self, settled: &Settled<'_, O>) {
         let key = settled.idempotency_key();
         let told = Told {
-            topic: settled.topic(),
-            partition: settled.partition(),
-            offset: settled.offset(),
+            topic: Some(settled.topic()),
+            partition: Some(settled.partition()),
+            offset: Some(settled.offset()),
             idempotency_key: key.as_deref(),
         };
-        let order = settled.value().and_then(|value| serde_json::from_slice::<&RawValue>(value).ok());
-        match settled.outcome() {
-            Outcome::Applied => self.object("applied", &order, &told),
-            Outcome::Duplicate => self.object("duplicate", &order, &told),
-            Outcome::Refused { code, reason } => self.object("refused", &Cause { code, reason }, &told),
-            Outcome::DeadLetter { code, reason } => self.object("dead_letter", &Cause { code, reason }, &told),
+        self.tell_as(settled.outcome(), settled.value(), &told);
+    }
+
+    /// Tells of one order that came from a file.
+    pub fn tell_backfilled(&mut self, backfilled: &Backfilled<'_>) {
+        let key = backfilled.identity.to_string();
+        let told = Told { topic: None, partition: None, offset: None, idempotency_key: Some(&key) };
+        self.tell_as(backfilled.outcome, Some(backfilled.value), &told);
+    }
+
+    fn tell_as(&self, outcome: &Outcome, value: Option<&[u8]>, told: &Told<'_>) {
+        match (self.form, outcome, value) {
+            (Form::People, Outcome::Applied, Some(value)) => self.lines.line(&[self.line.as_bytes(), value]),
+            (Form::Nothing | Form::People, ..) => {}
+            (Form::Json, ..) => self.tell_json(outcome, value, told),
+        }
+    }
+
+    fn tell_json(&self, outcome: &Outcome, value: Option<&[u8]>, told: &Told<'_>) {
+        let order = value.and_then(|value| serde_json::from_slice::<&RawValue>(value).ok());
+        match outcome {
+            Outcome::Applied => self.object("applied", &order, told),
+            Outcome::Duplicate => self.object("duplicate", &order, told),
+            Outcome::Refused { code, reason } => self.object("refused", &Cause { code, reason }, told),
+            Outcome::DeadLetter { code, reason } => self.object("dead_letter", &Cause { code, reason }, told),
         }
     }
 

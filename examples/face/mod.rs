@@ -10,6 +10,7 @@
     reason = "each example takes the part of this module that it needs"
 )]
 
+pub mod backfill;
 pub mod consume;
 pub mod finish;
 pub mod flags;

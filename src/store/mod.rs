@@ -12,6 +12,7 @@
 //! ```
 
 mod applied;
+mod backfill;
 mod batch;
 mod dead_letter;
 mod delivery;
@@ -33,6 +34,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 
 pub use self::applied::Retention;
+pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
 pub use self::event_id::EventId;

@@ -11,6 +11,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backfill;
 mod consumers;
 mod follow;
 mod pipeline;
