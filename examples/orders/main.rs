@@ -3,6 +3,7 @@
 #[path = "../face/mod.rs"]
 mod face;
 mod lint;
+mod positions;
 mod stores;
 mod table;
 mod topics;
@@ -57,6 +58,11 @@ enum Command {
         #[arg(long)]
         store: String,
     },
+    /// Where a store stands in each partition, and the way to have it go on elsewhere
+    Positions {
+        #[command(subcommand)]
+        act: positions::Act,
+    },
     /// The audit: stock is the sum of movements, every offset is accounted for
     Verify {
         /// The store
@@ -89,6 +95,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Deliveries { orders, store }) => {
             stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
         }
+        Some(Command::Positions { act }) => positions::positions(flags, &lines, &config, act).await,
         Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
     };
     lines.flush();

@@ -88,7 +88,7 @@ impl Starter {
             Reset::Earliest => Edge::First,
             Reset::Latest => Edge::End(self.isolation),
             Reset::Stop => {
-                let stop = |partition: &i32| (*partition, Err(no_position(&job.topic, *partition)));
+                let stop = |partition: &i32| (*partition, Err(self.no_position(&job.topic, *partition)));
                 return partitions.iter().map(stop).collect();
             }
         };
@@ -136,19 +136,20 @@ impl Starter {
         for (partition, answer) in self.lookup(topic).epoch_ends(&asked).await {
             let Some(Ok(position)) = begun.get(&partition) else { continue };
             let at = TopicPartition::new(topic.name.clone(), partition);
-            let judged = answer.and_then(|end| judge(&at, position.next, position.leader_epoch, end));
+            let judged = answer.and_then(|end| self.judge(&at, position.next, position.leader_epoch, end));
             if let Err(error) = judged {
                 begun.insert(partition, Err(error));
             }
         }
     }
 
-    async fn with_ends(&self, job: &Job, begun: Answers<Position>) -> BTreeMap<i32, Started> {
+    async fn with_ends(&self, job: &Job, mut begun: Answers<Position>) -> BTreeMap<i32, Started> {
         let partitions: Vec<i32> = match job.end {
             End::AtStartsEnd => begun.iter().filter(|(_, begun)| begun.is_ok()).map(|(part, _)| *part).collect(),
             End::Never => Vec::new(),
         };
         let mut ends = self.lookup(&job.topic).offsets(&partitions, Edge::End(self.isolation)).await;
+        self.refuse_beyond(&job.topic, &ends, &mut begun).await;
         let started = begun.into_iter().map(|(partition, begun)| {
             let end = ends.remove(&partition).transpose();
             let started = begun.and_then(|position| Ok(Started::At { position, end: end? }));
@@ -157,14 +158,30 @@ impl Starter {
         started.collect()
     }
 
+    /// A position beyond the log's end is not an end that is reached (rule R12).
+    async fn refuse_beyond(&self, topic: &Topic, ends: &Answers<i64>, begun: &mut Answers<Position>) {
+        for (partition, end) in ends {
+            let (Ok(end), Some(Ok(position))) = (end, begun.get(partition)) else { continue };
+            if position.next > *end
+                && let Err(error) = self.out_of_range(topic, *partition, position.next).await
+            {
+                begun.insert(*partition, Err(error));
+            }
+        }
+    }
+
     /// Whether what was read up to `next`, under `epoch`, is still what the partition's leader has.
     pub(crate) async fn validate_one(&self, topic: &Topic, partition: i32, next: i64, epoch: i32) -> Result<()> {
         let asked = BTreeMap::from([(partition, epoch)]);
         let at = TopicPartition::new(topic.name.clone(), partition);
         match self.lookup(topic).epoch_ends(&asked).await.remove(&partition) {
-            Some(answer) => judge(&at, next, epoch, answer?),
+            Some(answer) => self.judge(&at, next, epoch, answer?),
             None => Ok(()),
         }
+    }
+
+    fn judge(&self, at: &TopicPartition, next: i64, epoch: i32, end: EpochEnd) -> Result<()> {
+        judge(at, next, epoch, end).map_err(|diverged| diverged.remedy(self.positions.way_out(at)))
     }
 
     /// Where to go on in a partition whose broker says that `next` is outside its log.
@@ -174,18 +191,26 @@ impl Starter {
         let first = lookup.offsets(&[partition], Edge::First).await.remove(&partition).ok_or_else(missing)??;
         let edge = Edge::End(Isolation::ReadUncommitted);
         let end = lookup.offsets(&[partition], edge).await.remove(&partition).ok_or_else(missing)??;
-        let at = Place::record(&TopicPartition::new(topic.name.clone(), partition), next);
+        let at = TopicPartition::new(topic.name.clone(), partition);
+        let stop = |error: Error| Err(error.at(Place::record(&at, next)).remedy(self.positions.way_out(&at)));
         if (first..=end).contains(&next) {
             return Ok(Outside::Inside);
         }
         if next > end {
-            return Err(beyond(next, end).at(at));
+            return stop(beyond(next, end));
         }
         match (self.positions.at_deleted(), self.reset) {
             (AtDeleted::Reset, Reset::Earliest) => Ok(Outside::GoOn(first)),
             (AtDeleted::Reset, Reset::Latest) => Ok(Outside::GoOn(end)),
-            (AtDeleted::Stop, _) | (AtDeleted::Reset, Reset::Stop) => Err(before(topic, partition, next, first).at(at)),
+            (AtDeleted::Stop, _) | (AtDeleted::Reset, Reset::Stop) => stop(before(next, first)),
         }
+    }
+
+    fn no_position(&self, topic: &Topic, partition: i32) -> Error {
+        let at = TopicPartition::new(topic.name.clone(), partition);
+        Error::new(ErrorCode::OffsetOutOfRange, "the partition has no position, and auto.offset.reset is none")
+            .at(Place::partition(&at))
+            .remedy(self.positions.way_out(&at))
     }
 
     fn lookup<'s>(&'s self, topic: &'s Topic) -> Lookup<'s> {
@@ -214,31 +239,20 @@ fn judge(at: &TopicPartition, next: i64, epoch: i32, end: EpochEnd) -> Result<()
     } else {
         format!("the log knows no leader epoch {epoch}, under which it was read before")
     };
-    Err(Error::new(ErrorCode::Diverged, sentence).at(Place::record(at, next)).remedy(set_position(at)))
+    Err(Error::new(ErrorCode::Diverged, sentence).at(Place::record(at, next)))
 }
 
-fn no_position(topic: &Topic, partition: i32) -> Error {
-    let at = TopicPartition::new(topic.name.clone(), partition);
-    Error::new(ErrorCode::OffsetOutOfRange, "the partition has no position, and auto.offset.reset is none")
-        .at(Place::partition(&at))
-        .remedy(set_position(&at))
-}
-
-fn before(topic: &Topic, partition: i32, next: i64, first: i64) -> Error {
+/// The log has lost what is next.
+fn before(next: i64, first: i64) -> Error {
     let gone = first.saturating_sub(next);
     let sentence = format!("the log begins at {first}: {gone} offsets were deleted before they were read");
-    let at = TopicPartition::new(topic.name.clone(), partition);
-    Error::new(ErrorCode::OffsetOutOfRange, sentence).remedy(set_position(&at))
-}
-
-fn beyond(next: i64, end: i64) -> Error {
-    let sentence = format!("the log ends at {end}, before the position {next}: it was cut, or is another one");
     Error::new(ErrorCode::OffsetOutOfRange, sentence)
-        .remedy("check that this is the right cluster, then set the position")
 }
 
-fn set_position(at: &TopicPartition) -> String {
-    format!("once you know why, `orders positions set {} {} OFFSET --reason R`", at.topic, at.partition)
+/// The log was cut, or is another one.
+fn beyond(next: i64, end: i64) -> Error {
+    let sentence = format!("the log ends at {end}, before the position {next}: it was cut, or this is another cluster");
+    Error::new(ErrorCode::OffsetOutOfRange, sentence)
 }
 
 #[cfg(test)]
@@ -261,7 +275,6 @@ mod tests {
         let error = judged(40, 4, 33).unwrap_err();
         assert_eq!(error.code(), ErrorCode::Diverged);
         assert!(error.to_string().contains("7 offsets"), "{error}");
-        assert!(error.to_string().contains("orders positions set orders 3"), "{error}");
         assert!(!error.is_retriable());
         assert!(judged(40, -1, -1).unwrap_err().to_string().contains("no leader epoch 5"));
     }

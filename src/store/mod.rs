@@ -16,6 +16,7 @@ mod backfill;
 mod batch;
 mod dead_letter;
 mod delivery;
+mod destination;
 mod event_id;
 mod inventory;
 mod ledger;
@@ -37,16 +38,19 @@ pub use self::applied::Retention;
 pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
+pub use self::destination::Destination;
 pub use self::event_id::EventId;
 pub use self::inventory::INSUFFICIENT;
 pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
 pub use self::query::{
-    Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow, OriginalRow,
-    PositionRow, Query, Row, StockRow, Text,
+    AppliedSince, Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow,
+    OriginalRow, PositionRow, Query, Row, StockRow, Text,
 };
-pub use self::redb::{Answer, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket, StoreReader};
+pub use self::redb::{
+    Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket, StoreReader,
+};
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
 use crate::Result;

@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EventId, Status};
+use super::{EventId, Status, Topic};
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +40,16 @@ pub enum Query {
     },
     /// Where the store stands.
     Positions,
+    /// How many orders of a partition, from an offset on, were applied: those without identity would be again if the
+    /// position were set back to it.
+    AppliedSince {
+        /// The topic.
+        topic: Topic,
+        /// The partition.
+        partition: i32,
+        /// The offset.
+        from: i64,
+    },
     /// The audit.
     Verify,
 }
@@ -62,6 +72,8 @@ pub enum Row {
     Original(OriginalRow),
     /// A partition's position.
     Position(PositionRow),
+    /// What was applied from an offset on.
+    AppliedSince(AppliedSince),
     /// The audit's result.
     Audit(Audit),
 }
@@ -78,6 +90,7 @@ impl Row {
             Self::DeadLetter(row) => serde_json::to_value(row),
             Self::Original(row) => serde_json::to_value(row),
             Self::Position(row) => serde_json::to_value(row),
+            Self::AppliedSince(row) => serde_json::to_value(row),
             Self::Audit(row) => serde_json::to_value(row),
         };
         object.unwrap_or(Value::Null)
@@ -263,6 +276,21 @@ pub struct PositionRow {
     /// What became of the offsets since `first`.
     #[serde(flatten)]
     pub counts: Counts,
+    /// The topic's identity; a topic made anew under its name has another one.
+    pub topic_id: String,
+    /// When the position was last set on purpose, in RFC 3339; none for backfilled orders.
+    pub set_at: Option<String>,
+    /// Why it was: `auto.offset.reset=earliest`, or what the operator said.
+    pub reason: Option<String>,
+}
+
+/// What was applied of a partition, from an offset on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppliedSince {
+    /// Orders that are recognised when they come again.
+    pub with_identity: u64,
+    /// Orders that are told apart by their place alone.
+    pub without_identity: u64,
 }
 
 /// What became of offsets.

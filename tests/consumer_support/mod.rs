@@ -1,16 +1,20 @@
 //! What the consumer's tests share: orders written to a broker's log, runs, what an observer saw.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+use std::panic::Location;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orderflow::broker::{DevBroker, Spot};
+use orderflow::cluster::Cluster;
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{InventoryConsumer, Settled, Summary};
 use orderflow::order::{InventoryOrder, Order};
-use orderflow::store::{Outcome, RedbInventory};
+use orderflow::store::{Audit, Outcome, Query, RedbInventory, Row, StoreReader};
 use orderflow::wire::compression::{Compression, Compressor};
+use orderflow::wire::message::{OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use orderflow::wire::record_batch::{BatchBuilder, ControlType, Header, ProducerStamp, RecordParts};
 
 pub const TOPIC: &str = "inventory_orders";
@@ -150,6 +154,29 @@ pub fn ids(numbers: std::ops::Range<usize>) -> Vec<String> {
     numbers.map(|n| n.to_string()).collect()
 }
 
+/// The audit of a store that nobody holds, or that a run of this process does.
+pub async fn audit(path: &Path) -> Audit {
+    let rows = StoreReader::open(path).await.unwrap().ask(Query::Verify).rows().await.unwrap();
+    rows.into_iter().find_map(|row| if let Row::Audit(audit) = row { Some(audit) } else { None }).unwrap()
+}
+
+/// Commits an offset for a group, as an operator's tool does.
+pub async fn commit_from_outside(broker: &DevBroker, group: &str, partition: i32, offset: i64) {
+    let cluster = Cluster::connect(&broker.config()).await.unwrap();
+    let connection = cluster.any_connection().await.unwrap();
+    let partition = OffsetCommitRequestPartition {
+        partition_index: partition,
+        committed_offset: offset,
+        committed_leader_epoch: -1,
+        committed_metadata: Some(String::new()),
+    };
+    let topic = OffsetCommitRequestTopic { name: TOPIC.to_owned(), partitions: vec![partition] };
+    let request = OffsetCommitRequest { group_id: group.to_owned(), topics: vec![topic], ..Default::default() };
+    let answer = connection.call(request).await.unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    cluster.close().await;
+}
+
 /// A store in a folder of its own.
 pub struct Shop {
     folder: tempfile::TempDir,
@@ -160,8 +187,23 @@ impl Shop {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("inventory.redb")
+    }
+
     pub fn store(&self) -> RedbInventory {
-        RedbInventory::open(self.folder.path().join("inventory.redb"), "inventory").unwrap()
+        RedbInventory::open(self.path(), "inventory").unwrap()
+    }
+
+    /// The store's own audit: it holds, with as many orders applied and found as duplicates.
+    #[track_caller]
+    pub fn assert_holds(&self, applied: u64, duplicates: u64) -> impl Future<Output = ()> {
+        let (path, caller) = (self.path(), Location::caller());
+        async move {
+            let audit = audit(&path).await;
+            assert!(audit.holds, "{caller}: {audit:?}");
+            assert_eq!((audit.counts.applied, audit.counts.duplicates), (applied, duplicates), "{caller}: {audit:?}");
+        }
     }
 
     /// Settles what is in the log now.

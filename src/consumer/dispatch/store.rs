@@ -22,6 +22,8 @@ use futures::poll;
 use self::flight::Flight;
 use super::super::commit::Committer;
 use super::super::fetch::Fetched;
+use super::super::positions::set_position;
+use super::super::reader::damaged;
 use super::chunk::{Chunks, Next};
 use super::group::{Cursor, Group};
 use super::teller::{Teller, name};
@@ -124,10 +126,11 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         let Some(row) = self.rows.get_mut(&partition) else { return };
         row.chunks.clear();
         let Some(topic) = &self.topic else { return };
-        let at = Place::record(&name(&topic.name, partition), row.cursor.next);
+        let partition_name = name(&topic.name, partition);
+        let at = Place::record(&partition_name, row.cursor.next);
         let error = Error::new(ErrorCode::Batch, "a batch cannot be read, so the partition stops")
             .at(at)
-            .remedy("the log is damaged there: once you know why, set the position behind it")
+            .remedy(damaged(&set_position(&partition_name)))
             .caused_by(cause);
         self.steps.push_back(Step::Stopped { partition, error });
     }

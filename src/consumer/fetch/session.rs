@@ -19,6 +19,9 @@ const SESSION_NOT_FOUND: i16 = 70;
 /// No session, or the request that begins one.
 const FIRST_EPOCH: i32 = 0;
 
+/// A request that begins none.
+const NO_SESSION: i32 = -1;
+
 /// What is asked of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Wanted {
@@ -37,6 +40,13 @@ pub(crate) struct Ask<K> {
     pub(crate) session_epoch: i32,
     pub(crate) wanted: Vec<(K, Wanted)>,
     pub(crate) forgotten: Vec<K>,
+}
+
+impl<K> Ask<K> {
+    /// A request for one partition, outside of any session.
+    pub(crate) fn alone(key: K, wanted: Wanted) -> Self {
+        Self { session_id: 0, session_epoch: NO_SESSION, wanted: vec![(key, wanted)], forgotten: Vec::new() }
+    }
 }
 
 /// What to do with an answer.

@@ -16,7 +16,6 @@ use super::prefetch::Prefetch;
 use super::session::{Ask, FetchSession, Reply, Wanted};
 use super::walk::walk;
 use super::{Event, Fetched, Flow, Refusal, Target, Targets};
-use crate::Result;
 use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Purpose};
 use crate::consumer::config::{FetchConfig, Isolation};
@@ -26,6 +25,7 @@ use crate::wire::message::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, ForgottenTopic, PartitionData,
 };
 use crate::wire::record_batch::BatchReader;
+use crate::{ErrorCode, Result};
 
 /// A partition of a topic; topics of one name are told apart by their identity.
 type Key = (TopicId, i32);
@@ -87,6 +87,7 @@ impl FetchTask {
             run.follow(&self.targets, self.config.max_partition_bytes);
             let told = match self.fetch(run, room).await {
                 Ok(answer) => self.take(run, answer).await,
+                Err(error) if error.code() == ErrorCode::TooLarge => self.isolate(run).await,
                 Err(error) => {
                     run.session.lost();
                     run.failures = run.failures.saturating_add(1);
@@ -107,6 +108,35 @@ impl FetchTask {
         let ask = run.session.ask(&run.wanted());
         let request = self.request(ask, room);
         connection.call_within(request, self.config.max_wait.saturating_add(self.request_timeout)).await
+    }
+
+    /// An answer was larger than any that is taken: a broker sends its first batch whole, however large. Asked one by
+    /// one, the partition that has it stops alone.
+    async fn isolate(&self, run: &mut Run) -> Result<(), Unwanted> {
+        run.session.lost();
+        for (key, wanted) in run.wanted() {
+            let room = self.prefetch.room(self.config.max_bytes).await;
+            let answer = async {
+                let connection = self.cluster.connection(self.node, Purpose::Fetch).await?;
+                let request = FetchRequest { max_wait_ms: 0, ..self.request(Ask::alone(key, wanted), room) };
+                connection.call_within(request, self.request_timeout).await
+            };
+            match answer.await {
+                Ok(answer) if answer.error_code == 0 => self.read(run, answer).await?,
+                Ok(_) => {}
+                Err(error) if error.code() == ErrorCode::TooLarge => {
+                    if let Some(place) = run.places.get_mut(&key) {
+                        let refused = place.refuse(key.1, Refusal::TooLarge);
+                        self.tell(refused).await?;
+                    }
+                }
+                Err(error) => {
+                    run.failures = run.failures.saturating_add(1);
+                    return self.tell(Event::Broker { node: self.node, trouble: Some(error) }).await;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn request(&self, ask: Ask<Key>, room: usize) -> FetchRequest {
@@ -158,6 +188,10 @@ impl FetchTask {
             run.failures = 0;
             self.tell(Event::Broker { node: self.node, trouble: None }).await?;
         }
+        self.read(run, answer).await
+    }
+
+    async fn read(&self, run: &mut Run, answer: FetchResponse) -> Result<(), Unwanted> {
         let bytes = answer.responses.iter().flat_map(|topic| &topic.partitions);
         let bytes = bytes.map(|part| part.records.as_ref().map_or(0, Bytes::len)).sum();
         let hold = (bytes > 0).then(|| self.prefetch.hold(bytes));

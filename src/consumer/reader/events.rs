@@ -216,7 +216,7 @@ impl Reader {
         self.news.push_back(News::Fetched(fetched));
         if let Some(fault) = fault {
             let at = Place::record(&self.at(partition), next);
-            let remedy = "the log is damaged there: once you know why, set the position behind it";
+            let remedy = damaged(&self.starter.positions.way_out(&self.at(partition)));
             let error = Error::new(ErrorCode::Batch, "a batch cannot be read, so the partition stops").at(at);
             self.fail(partition, error.remedy(remedy).caused_by(fault));
         }
@@ -294,6 +294,11 @@ impl Reader {
     fn at(&self, partition: i32) -> TopicPartition {
         TopicPartition::new(self.around.topic.clone(), partition)
     }
+}
+
+/// What to do about a batch that cannot be read.
+pub(crate) fn damaged(way_out: &str) -> String {
+    format!("the log is damaged there, go on behind it: {way_out}")
 }
 
 /// An error with its causes on one line.

@@ -23,7 +23,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::events::told;
+pub(crate) use self::events::{damaged, told};
 use self::slot::{Slot, Standing};
 use super::assignment::{Assignment, Incarnation};
 use super::builder::End;

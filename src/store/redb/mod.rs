@@ -9,6 +9,7 @@
 //! again, chunks of identities and stock, is kept in memory between transactions and can be read
 //! back from the file at any time.
 
+mod again;
 mod deliveries;
 mod effect;
 mod engine;
@@ -23,6 +24,7 @@ mod memory;
 mod page;
 mod reader;
 mod recall;
+mod setter;
 mod settings;
 mod shared;
 mod shelf;
@@ -35,6 +37,7 @@ mod verify;
 
 pub use self::handle::{RedbDeliveries, RedbInventory, RedbStore};
 pub use self::reader::{Answer, StoreReader};
+pub use self::setter::{PositionPlan, PositionSetter};
 pub use self::settings::{RedbSettings, Socket};
 
 #[cfg(test)]

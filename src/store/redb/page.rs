@@ -7,6 +7,7 @@ use std::ops::Bound;
 
 use redb::{ReadTransaction, ReadableTable};
 
+use super::again::applied_since;
 use super::deliveries::DeliveryLine;
 use super::effect::table_of;
 use super::fault::fault;
@@ -14,13 +15,14 @@ use super::format::{self, read_totals};
 use super::inventory::Inventory;
 use super::memory::recover;
 use super::shared::Shared;
-use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, bytes_of};
+use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, STARTS, bytes_of};
 use super::topics::Topics;
 use super::verify::verify;
 use crate::order::{DeliveryOrder, Identity, InventoryOrder, Order};
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::inventory::{Stock, read_movement};
 use crate::store::ledger::{Head, LedgerReader, Line};
+use crate::store::pack::Unpack;
 use crate::store::schedule::date_of_day;
 use crate::store::standing::Standing;
 use crate::store::{
@@ -78,6 +80,10 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
         Query::DeadLetters { all } => letters(transaction, *all, cursor),
         Query::DeadLetter { id } => letter(transaction, *id).map(Page::from),
         Query::Positions => positions(transaction).map(Page::from),
+        Query::AppliedSince { topic, partition, from } => {
+            let counted = applied_since(shared, transaction, (topic, *partition), *from)?;
+            Ok(vec![Row::AppliedSince(counted)].into())
+        }
         Query::Verify => verify(shared, transaction).map(|audit| vec![Row::Audit(audit)].into()),
     })
 }
@@ -292,12 +298,16 @@ fn letter_row(topics: &Topics, id: EventId, letter: Letter) -> Result<DeadLetter
 fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
     let topics = Topics::load(transaction)?;
     let table = transaction.open_table(POSITIONS).map_err(fault)?;
+    let starts = transaction.open_table(STARTS).map_err(fault)?;
     let rows = table.iter().map_err(fault)?.map(|row| {
         let (key, value) = row.map_err(fault)?;
         let (number, partition) = key.value();
         let Standing { position, first, counts, .. } = Standing::decode(value.value())?;
+        let topic = topic(&topics, number)?;
+        let start = starts.range((number, partition, 0)..=(number, partition, u64::MAX)).map_err(fault)?.next_back();
+        let (set_at, reason) = start.map(|row| read_start(row.map_err(fault)?.1.value())).transpose()?.unzip();
         Ok(Row::Position(PositionRow {
-            topic: topic(&topics, number)?.name.to_string(),
+            topic: topic.name.to_string(),
             partition: (partition != BACKFILL).then_some(partition),
             first,
             position: position.next,
@@ -305,9 +315,18 @@ fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
             leader_epoch: position.leader_epoch,
             version: position.version,
             counts,
+            topic_id: topic.id.to_string(),
+            set_at,
+            reason,
         }))
     });
     rows.collect()
+}
+
+/// When and why a position was set on purpose.
+fn read_start(row: &[u8]) -> Result<(String, String)> {
+    let mut row = Unpack::new(row, "a start");
+    Ok((instant(row.i64()?), String::from_utf8_lossy(row.bytes()?).into_owned()))
 }
 
 fn topic(topics: &Topics, number: u32) -> Result<&Topic> {

@@ -63,6 +63,11 @@ impl StoreReader {
         Self(Way::Here(Arc::clone(shared)))
     }
 
+    /// Whether another handle, mostly of another process, holds the store and answers on its socket.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self.0, Way::There(_))
+    }
+
     /// Puts a question. Its answer is read page by page.
     #[must_use]
     pub fn ask(&self, query: Query) -> Answer {

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rskafka::messenger::{Messenger, RequestError};
+use rskafka::protocol::frame::ReadError;
 use tokio::io::BufStream;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
@@ -267,9 +268,18 @@ impl Inner {
             }
             cause => {
                 self.switch.kill();
-                self.disconnected::<R>().caused_by(cause)
+                match oversized(&cause) {
+                    Some(bytes) => self.too_large::<R>(bytes).caused_by(cause),
+                    None => self.disconnected::<R>().caused_by(cause),
+                }
             }
         }
+    }
+
+    /// The connection is lost with it, so another try is in place; asking for less is up to the caller.
+    fn too_large<R: Request>(&self, bytes: usize) -> Error {
+        let sentence = format!("{} answered {:?} with {bytes} bytes, more than is taken", self.address, R::API);
+        Error::new(ErrorCode::TooLarge, sentence).retriable()
     }
 
     fn disconnected<R: Request>(&self) -> Error {
@@ -281,6 +291,15 @@ impl Inner {
         self.switch.kill();
         let sentence = format!("{} answered {:?} version {version} with what cannot be decoded", self.address, R::API);
         Error::new(ErrorCode::Protocol, sentence).remedy("check that this address is a Kafka broker without TLS")
+    }
+}
+
+/// How many bytes the answer has that was too large to be taken, if that is what closed the connection.
+fn oversized(cause: &RequestError) -> Option<usize> {
+    match cause {
+        RequestError::ReadFramedMessageError(ReadError::MessageTooLarge { actual, .. }) => Some(*actual),
+        RequestError::Poisoned(cause) => oversized(cause),
+        _ => None,
     }
 }
 

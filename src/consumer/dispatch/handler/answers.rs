@@ -129,7 +129,7 @@ where
         let Some(row) = self.rows.get(&partition) else { return };
         let error = Error::new(ErrorCode::Batch, "a batch cannot be read, so the partition stops")
             .at(Place::record(&row.origin.at, row.ledger.read()))
-            .remedy("the log is damaged there: once you know why, set the position behind it")
+            .remedy("the log is damaged there: once you know why, commit the offset behind it for the group")
             .caused_by(cause);
         self.retire(partition);
         self.steps.push_back(Step::Stopped { partition, error });
