@@ -58,15 +58,6 @@ async fn start(
     (consumer.control(), tokio::spawn(consumer.run(std::future::pending())))
 }
 
-async fn settled(control: &Control, count: u64) {
-    let what = format!("{count} are settled");
-    until_async(&what, SOON, async || (control.summary().settled() == count).then_some(())).await;
-}
-
-fn nameless(numbers: std::ops::Range<usize>) -> Vec<Entry> {
-    entries(numbers).into_iter().map(|entry| Entry { identity: None, ..entry }).collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_is_moved_by_command_with_a_reason_and_a_warning_of_what_comes_again() {
     let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());

@@ -2,15 +2,18 @@
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+pub mod faulty;
+
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use orderflow::broker::{DevBroker, Spot};
 use orderflow::cluster::Cluster;
 use orderflow::config::ClientConfig;
-use orderflow::consumer::{InventoryConsumer, Settled, Summary};
+use orderflow::consumer::{Control, InventoryConsumer, Settled, Summary};
 use orderflow::order::{InventoryOrder, Order};
 use orderflow::store::{Audit, Outcome, Query, RedbInventory, Row, StoreReader};
 use orderflow::wire::compression::{Compression, Compressor};
@@ -20,11 +23,12 @@ use orderflow::wire::record_batch::{BatchBuilder, ControlType, Header, ProducerS
 pub const TOPIC: &str = "inventory_orders";
 pub const SOON: Duration = Duration::from_secs(30);
 
-/// A record to be written: key, value, identity.
+/// A record to be written: key, value, identities (a sound record has one at most).
 pub struct Entry {
     pub key: Vec<u8>,
     pub value: Option<Vec<u8>>,
     pub identity: Option<String>,
+    pub more_identities: Vec<Vec<u8>>,
 }
 
 /// Order number `n` of product `product`, with the identity `test:<n>`.
@@ -32,7 +36,12 @@ pub fn entry(n: usize, product: &str) -> Entry {
     let order = InventoryOrder::new(&format!("{n}"), product, 1, "5/30/2023").unwrap();
     let mut value = Vec::new();
     order.encode(&mut value);
-    Entry { key: product.into(), value: Some(value), identity: Some(format!("test:{n}")) }
+    Entry { key: product.into(), value: Some(value), identity: Some(format!("test:{n}")), more_identities: Vec::new() }
+}
+
+/// The orders without any identity.
+pub fn nameless(numbers: std::ops::Range<usize>) -> Vec<Entry> {
+    entries(numbers).into_iter().map(|entry| Entry { identity: None, ..entry }).collect()
 }
 
 pub fn entries(numbers: std::ops::Range<usize>) -> Vec<Entry> {
@@ -41,8 +50,9 @@ pub fn entries(numbers: std::ops::Range<usize>) -> Vec<Entry> {
 
 fn fill(mut builder: BatchBuilder, entries: &[Entry]) -> BatchBuilder {
     for (n, entry) in entries.iter().enumerate() {
-        let header = entry.identity.as_ref().map(|id| Header { key: b"idempotency-key", value: Some(id.as_bytes()) });
-        let headers: Vec<_> = header.into_iter().collect();
+        let identities =
+            entry.identity.iter().map(String::as_bytes).chain(entry.more_identities.iter().map(|id| &id[..]));
+        let headers: Vec<_> = identities.map(|id| Header { key: b"idempotency-key", value: Some(id) }).collect();
         let value = entry.value.as_deref();
         let parts = RecordParts { key: Some(&entry.key), headers: &headers, value_len: value.map(<[u8]>::len) };
         builder
@@ -58,8 +68,12 @@ pub fn write(broker: &DevBroker, partition: i32, entries: &[Entry]) -> i64 {
 }
 
 pub fn write_with(broker: &DevBroker, partition: i32, entries: &[Entry], compression: Compression) -> i64 {
-    let closed = fill(BatchBuilder::new(compression, Vec::new()), entries).close(&mut Compressor::new());
-    broker.inject(TOPIC, partition, closed.bytes(), Spot::Next).unwrap()
+    broker.inject(TOPIC, partition, batch_of(entries, compression), Spot::Next).unwrap()
+}
+
+/// The entries as one batch.
+pub fn batch_of(entries: &[Entry], compression: Compression) -> Bytes {
+    fill(BatchBuilder::new(compression, Vec::new()), entries).close(&mut Compressor::new()).bytes()
 }
 
 fn stamp(producer_id: i64) -> ProducerStamp {
@@ -175,6 +189,16 @@ pub async fn commit_from_outside(broker: &DevBroker, group: &str, partition: i32
     let answer = connection.call(request).await.unwrap();
     assert_eq!(answer.topics[0].partitions[0].error_code, 0);
     cluster.close().await;
+}
+
+/// Waits until as many records are settled.
+pub async fn settled(control: &Control, count: u64) {
+    let begun = tokio::time::Instant::now();
+    while control.summary().settled() != count {
+        let (summary, health) = (control.summary(), control.health());
+        assert!(begun.elapsed() < SOON, "{count} are to be settled: {summary}; {health}; {:?}", control.lag());
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
 }
 
 /// A store in a folder of its own.

@@ -316,3 +316,6 @@ fn number(bytes: usize) -> i32 {
 fn millis(span: Duration) -> i32 {
     i32::try_from(span.as_millis()).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;
