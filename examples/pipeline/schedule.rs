@@ -15,7 +15,7 @@ pub(crate) const NODES: u16 = 3;
 /// Partitions of each topic.
 pub(crate) const PARTITIONS: i32 = 6;
 /// The longest pause before the next trouble.
-const PAUSE_MS: u32 = 8;
+const PAUSE_MS: u32 = 16;
 /// The longest time that something is held up.
 const HOLD_UP_MS: u32 = 40;
 /// How many requests in a row one trouble falls on at most.

@@ -1,11 +1,10 @@
 //! Makes a schedule's troubles happen while the shop works.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
-use std::time::Duration;
 
 use orderflow::Result;
-use orderflow::broker::{DevBroker, Rule};
+use orderflow::broker::{DevBroker, Installed, Rule};
 use orderflow::config::{ClientConfig, properties};
 use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
 
@@ -15,14 +14,15 @@ use crate::face::consume::Effect;
 use crate::schedule::{PARTITIONS, Schedule, What};
 use crate::shaky::Temper;
 
-/// How long requests that are to meet a verdict are waited for: there may be none of that kind.
-const WAIT: Duration = Duration::from_millis(20);
+/// How many rules lie in wait for requests at a time. The oldest goes, as there may be no request that it wants.
+const IN_WAIT: usize = 6;
 
 /// Settings under which little data meets many troubles, and what is lost is noticed soon.
 const TEMPO: &[(&str, &str)] = &[
     ("batch.size", "2048"),
     ("max.partition.fetch.bytes", "4096"),
     ("fetch.max.bytes", "16384"),
+    ("prefetch.max.bytes", "65536"),
     ("fetch.max.wait.ms", "50"),
     ("request.timeout.ms", "1000"),
     ("retry.backoff.ms", "5"),
@@ -47,11 +47,12 @@ pub(crate) struct Troubles<'a> {
     temper: Temper,
     seed: u64,
     happened: BTreeMap<String, u64>,
+    rules: VecDeque<(What, Installed)>,
 }
 
 impl<'a> Troubles<'a> {
     pub(crate) fn new(broker: &'a DevBroker, temper: Temper, seed: u64) -> Self {
-        Self { broker, temper, seed, happened: BTreeMap::new() }
+        Self { broker, temper, seed, happened: BTreeMap::new(), rules: VecDeque::new() }
     }
 
     /// Does the work while troubles come. The broker is whole again when this returns.
@@ -71,23 +72,37 @@ impl<'a> Troubles<'a> {
             if over.run_until_cancelled(tokio::time::sleep(trouble.after)).await.is_none() {
                 break;
             }
-            let fell = self.happen(trouble.what, over).await?;
-            *self.happened.entry(trouble.what.to_string()).or_default() += fell;
+            self.happen(trouble.what).await?;
         }
         self.temper.clear();
+        while self.uninstall() {}
         Ok(())
     }
 
-    /// Returns how much of it happened. It is not cut off in its middle: a node that stopped must start again.
-    async fn happen(&self, what: What, over: &CancellationToken) -> Result<u64> {
+    fn count(&mut self, what: What, times: u64) {
+        if times > 0 {
+            *self.happened.entry(what.to_string()).or_default() += times;
+        }
+    }
+
+    /// Takes the oldest rule away, if there is one.
+    fn uninstall(&mut self) -> bool {
+        let Some((what, rule)) = self.rules.pop_front() else { return false };
+        self.count(what, rule.applied());
+        true
+    }
+
+    /// Has one thing go wrong. It is not cut off in its middle: a node that stopped must start again.
+    async fn happen(&mut self, what: What) -> Result<()> {
         let broker = self.broker;
         match what {
             What::Requests { node, api, verdict, times } => {
                 let rule = api.map_or_else(Rule::any, Rule::on).node(node).times(times).then(verdict);
-                let rule = broker.install(rule);
-                let all = tokio::time::timeout(WAIT, rule.fallen(times));
-                let _ = over.run_until_cancelled(all).await;
-                return Ok(rule.applied());
+                self.rules.push_back((what, broker.install(rule)));
+                if self.rules.len() > IN_WAIT {
+                    self.uninstall();
+                }
+                return Ok(());
             }
             What::Restart { node } => match broker.restart(node).await {
                 Ok(()) => {}
@@ -107,7 +122,8 @@ impl<'a> Troubles<'a> {
             What::ForgetSessions => broker.forget_fetch_sessions(),
             What::Store(mood) => self.temper.next(mood),
         }
-        Ok(1)
+        self.count(what, 1);
+        Ok(())
     }
 
     /// How many records the logs hold of an order type.
