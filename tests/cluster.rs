@@ -72,6 +72,18 @@ async fn a_topic_that_does_not_exist_is_refused_unless_it_may_be_created() {
     broker.shutdown().await;
 }
 
+/// A pipeline in seeded trouble did not start when the node that it met first restarted between two of its answers, although
+/// the other nodes were well: the first metadata was asked for once, of one node.
+#[tokio::test]
+async fn a_broker_that_hangs_up_while_it_is_met_is_no_reason_to_give_up() {
+    let broker = DevBroker::builder().nodes(3).start().await.unwrap();
+    let cut = broker.install(Rule::on(ApiKey::Metadata).times(2).then(Verdict::Cut));
+    let cluster = Cluster::connect(&ClientConfig::new(broker.bootstrap())).await.unwrap();
+    assert_eq!(cut.applied(), 2);
+    cluster.close().await;
+    broker.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_cluster_whose_brokers_are_gone_says_why_at_once() {
     let broker = DevBroker::start().await.unwrap();

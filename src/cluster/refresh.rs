@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::View;
@@ -28,6 +29,9 @@ pub enum Missing {
 
 /// The most topics that one client watches: a bound on the metadata's size, not on the cluster's.
 const MAX_TOPICS: usize = 10_000;
+
+/// For how long the first metadata is asked for again: longer than a broker takes to hang up, shorter than people wait for.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Refresher {
     routes: Arc<Routes>,
@@ -54,8 +58,20 @@ impl Refresher {
     }
 
     /// The cluster's brokers, without any topic.
+    ///
+    /// A broker that goes away between two answers says nothing about the others, so it is asked for again. Not for long:
+    /// whoever gave a wrong address wants to know.
     pub(super) async fn first_view(&self) -> Result<View> {
-        self.ask(&View::default()).await
+        let (begun, mut failures) = (Instant::now(), 0);
+        loop {
+            match self.ask(&View::default()).await {
+                Err(error) if error.is_retriable() && begun.elapsed() < FIRST_WITHIN => {
+                    tokio::time::sleep(self.backoff.delay(failures, fastrand::f64())).await;
+                    failures += 1;
+                }
+                answered => return answered,
+            }
+        }
     }
 
     /// Asks for this topic from now on.
