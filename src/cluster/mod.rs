@@ -8,6 +8,17 @@
 //!            ^                                                  |
 //!            +------------------- View (latest) <---------------+
 //! ```
+//!
+//! # What clients get wrong here
+//! | mistake | the test that holds us to better |
+//! |---|---|
+//! | a connection for each partition | `fifty_partitions_of_a_broker_share_one_connection_for_each_purpose` |
+//! | a leader that moved unseen is dialled for ever | `a_leader_that_moved_before_anybody_connected_to_it_is_found_after_a_refusal` |
+//! | a partition that had no leader, or came later, is never asked for again | `a_topic_whose_leaders_are_not_known_yet_is_asked_for_until_they_are`, `partitions_that_are_added_are_in_the_next_view_and_a_deleted_topic_is_not_made_again` |
+//! | the addresses that were given are forgotten after the first answer | `brokers_that_all_moved_are_found_again_through_the_address_that_was_given` |
+//! | one silent address holds up all | `an_address_that_accepts_and_is_silent_does_not_keep_the_next_from_being_asked` |
+//! | a stuck connection stays in use | `a_connection_that_went_silent_is_replaced_and_the_question_asked_again` |
+//! | looking at a topic makes it | `a_topic_that_does_not_exist_is_refused_unless_it_may_be_created` |
 
 pub mod admin;
 mod metadata;

@@ -19,6 +19,9 @@
 //!
 //! Orders of one partition are appended in the order in which they were accepted, also when some are sent again. An order that
 //! fails leaves its neighbours unharmed.
+//!
+//! `tests/producer_faults` holds a running producer to this: faults are put on the development broker, and what the log then
+//! has is compared with what each sender was told.
 
 mod accumulator;
 mod answer;

@@ -120,7 +120,7 @@ async fn an_enqueue_that_is_dropped_while_it_waits_for_room_leaves_neither_order
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clones_in_many_tasks_keep_the_order_of_each_key() {
     const TASKS: usize = 16;
     const ORDERS: usize = 200;

@@ -17,7 +17,7 @@ const ORDERS: usize = 2000;
 /// appended, which no broker says.
 fn fault(chance: &mut fastrand::Rng) -> Verdict {
     let short = Duration::from_millis(chance.u64(1..400));
-    match chance.u8(0..17) {
+    match chance.u8(0..19) {
         0 => Verdict::Cut,
         1 => Verdict::CutAfter,
         2 => Verdict::Silence,
@@ -34,6 +34,8 @@ fn fault(chance: &mut fastrand::Rng) -> Verdict {
         13 => Verdict::Error(KafkaError::UnknownProducerId),
         14 => Verdict::Error(KafkaError::TopicAuthorizationFailed),
         15 => Verdict::ErrorAfter(KafkaError::UnknownServerError),
+        16 => Verdict::Error(KafkaError::MessageTooLarge),
+        17 => Verdict::Error(KafkaError::InvalidRecord),
         _ => Verdict::Error(KafkaError::CorruptMessage),
     }
 }
@@ -59,11 +61,23 @@ async fn disturb(broker: &DevBroker, chance: &mut fastrand::Rng, rules: &mut Vec
     }
 }
 
+fn settings(chance: &mut fastrand::Rng) -> [(&'static str, &'static str); 7] {
+    let mut one_of = |values: [&'static str; 4]| values[chance.usize(0..values.len())];
+    [
+        SMALL,
+        ("buffer.memory", "65536"),
+        ("delivery.timeout.ms", "6000"),
+        ("request.timeout.ms", "1500"),
+        ("compression.type", one_of(["none", "gzip", "snappy", "lz4"])),
+        ("linger.ms", one_of(["0", "0", "5", "50"])),
+        ("max.in.flight.requests.per.connection", one_of(["5", "5", "2", "1"])),
+    ]
+}
+
 async fn run(seed: u64) -> Vec<Told> {
     let mut chance = fastrand::Rng::with_seed(seed);
     let broker = broker(NODES, PARTITIONS).await;
-    let settings = [SMALL, ("buffer.memory", "65536"), ("delivery.timeout.ms", "6000"), ("request.timeout.ms", "1500")];
-    let producer = producer(&broker, &settings).await;
+    let producer = producer(&broker, &settings(&mut chance)).await;
     let mut rules = Vec::new();
     let mut sent = Vec::new();
     for n in 0..ORDERS {

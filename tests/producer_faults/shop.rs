@@ -11,8 +11,8 @@ use crate::log::Told;
 
 pub(crate) const TOPIC: &str = "inventory_orders";
 
-/// Longer than anything takes that does not hang.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// Longer than the default of `delivery.timeout.ms`, by which every order has its outcome.
+const LONGEST: Duration = Duration::from_secs(150);
 
 /// Four orders fill a batch, so that several are on the way.
 pub(crate) const SMALL: (&str, &str) = ("batch.size", "1024");
@@ -74,7 +74,7 @@ pub(crate) async fn enqueue_all(producer: &InventoryProducer, numbers: std::ops:
 pub(crate) async fn told(sent: Vec<Sent>) -> Vec<Told> {
     let mut told = Vec::new();
     for Sent { key, order_id, pending } in sent {
-        let result = tokio::time::timeout(SOON * 10, pending).await.expect("every order has its outcome in time");
+        let result = tokio::time::timeout(LONGEST, pending).await.expect("every order has its outcome in time");
         told.push(Told { key, order_id, result });
     }
     told
