@@ -10,6 +10,8 @@ use crate::{Case, Shared, case};
 pub(crate) const CASES: &[Case] = &[
     case!(Java, the_java_tools_write_read_and_commit_on_the_development_broker),
     case!(JavaAndPython, kafka_python_writes_and_reads_on_the_development_broker),
+    case!(JavaAndPython, kafka_python_shares_a_group_and_lists_it_on_the_development_broker),
+    case!(JavaAndPython, librdkafka_reads_in_a_group_and_lists_it_on_the_development_broker),
 ];
 
 /// Runs a body of blocking calls while the broker serves them.
@@ -52,5 +54,35 @@ fn kafka_python_writes_and_reads_on_the_development_broker(_: &Shared) {
         }
         let read = broker.python("consume.py", &[topic, "100"], "");
         assert!(read.iter().all(|record| record["headers"]["written-by"] == "kafka-python"), "{read:?}");
+    });
+}
+
+/// A broker that holds fifty records for a group to read.
+fn with_fifty_records(body: fn(&Servers, &str)) {
+    on_runtime(async move {
+        let broker = DevBroker::builder().nodes(2).topic("shared", 4).start().await.expect("a broker");
+        let servers = Servers { bootstrap: broker.bootstrap() };
+        let filled = tokio::task::spawn_blocking(move || {
+            servers.python("produce.py", &["shared", "none"], &(lines(50).join("\n") + "\n"));
+            body(&servers, "shared");
+        });
+        filled.await.expect("a body that passes");
+        broker.shutdown().await;
+    });
+}
+
+fn kafka_python_shares_a_group_and_lists_it_on_the_development_broker(_: &Shared) {
+    with_fifty_records(|broker, topic| {
+        let told = &broker.python("group.py", &[topic, "python-group", "50"], "")[0];
+        assert_eq!((&told["committed"], &told["shares"]), (&50.into(), &serde_json::json!([2, 2])), "{told}");
+        assert_eq!(told["listed"], serde_json::json!(["python-group"]), "{told}");
+    });
+}
+
+fn librdkafka_reads_in_a_group_and_lists_it_on_the_development_broker(_: &Shared) {
+    with_fifty_records(|broker, topic| {
+        let told = &broker.python("rd_group.py", &[topic, "rd-group", "50"], "")[0];
+        assert_eq!((&told["seen"], &told["committed"]), (&50.into(), &50.into()), "{told}");
+        assert_eq!(told["listed"], serde_json::json!(["rd-group"]), "{told}");
     });
 }
