@@ -16,6 +16,8 @@
 //! - Lost partitions are named at once, and no commit is allowed for them any more.
 //! - After a request whose outcome is unknown, the member says all of itself again.
 
+pub(crate) mod assignor;
 pub(crate) mod complaint;
 pub(crate) mod member;
 pub(crate) mod message;
+pub(crate) mod subscription;
