@@ -238,3 +238,28 @@ impl Settings {
         self.instance_id.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::message::HeartbeatResponse;
+
+    /// A recording of this format: it must stay readable, or [`FORMAT`] must grow.
+    #[test]
+    fn what_was_recorded_once_is_read_and_written_the_same() {
+        assert_eq!(FORMAT, 1);
+        let event = r#"{"Answered":{"tag":3,"answer":{"Heartbeat":"00000000001b00"}}}"#;
+        let read: Event = serde_json::from_str(event).unwrap();
+        let answer = Answer::Heartbeat(HeartbeatResponse { error_code: 27, ..Default::default() });
+        assert_eq!(read, Event::Answered { tag: Tag(3), answer });
+        assert_eq!(serde_json::to_string(&read).unwrap(), event);
+
+        let effect =
+            r#"{"Plan":{"generation":1,"assignor":"range","members":[[{"member_id":"c","instance_id":null},"0001"]]}}"#;
+        let read: Effect = serde_json::from_str(effect).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), effect);
+        for broken in [r#"{"Answered":{"tag":3,"answer":{"Heartbeat":"0"}}}"#, &event.replace("1b00", "1b00zz")] {
+            assert!(serde_json::from_str::<Event>(broken).is_err());
+        }
+    }
+}

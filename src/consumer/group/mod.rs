@@ -18,6 +18,12 @@
 
 pub(crate) mod assignor;
 pub(crate) mod complaint;
+mod coordinator;
+mod holding;
 pub(crate) mod member;
 pub(crate) mod message;
+pub(crate) mod next_generation;
+#[cfg(test)]
+mod rig;
 pub(crate) mod subscription;
+mod topics;
