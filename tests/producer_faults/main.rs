@@ -1,4 +1,4 @@
-//! Producers against the development broker and its faults; what is read back from the log is the judge.
+//! Producers on a development broker that misbehaves: what is read back from the log is the judge.
 //!
 //! Every order that was sent ends in one of three ways, and [`log::judge`] holds the log to it: acknowledged (there once, at its
 //! receipt's offset), possibly written (there at most once), refused (not there). Nothing else is in the log, and orders of one

@@ -1,4 +1,4 @@
-//! Producer ids and sequences: what a broker's answer to a repeated, a lost or an unknown batch leads to.
+//! Numbered batches: what a broker's answer to a repeated, a lost or an unknown one leads to.
 
 use orderflow::ErrorCode;
 use orderflow::broker::{Rule, Spot, Verdict};
