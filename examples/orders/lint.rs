@@ -21,6 +21,9 @@ pub(crate) fn lint(flags: &Flags, lines: &Lines, files: &[PathBuf]) -> Result<En
             findings.tell_all(std::io::stdin().lock())?;
         } else {
             let file = File::open(path).map_err(|cause| unreadable(path, &cause.to_string()))?;
+            if path.is_dir() {
+                return Err(unreadable(path, "it is a directory"));
+            }
             findings.tell_all(file)?;
         }
         violations += findings.count;
@@ -71,11 +74,25 @@ impl Findings<'_> {
             return;
         }
         let Ok(file) = File::open(self.path) else { return };
-        let Some(index) = line.checked_sub(1).and_then(|index| usize::try_from(index).ok()) else { return };
-        if let Some(Ok(text)) = BufReader::new(file).lines().nth(index) {
+        if let Some(text) = nth_line(BufReader::new(file), line).filter(|text| text.len() <= SHOWN_MAX) {
             let before = usize::try_from(column.saturating_sub(1)).unwrap_or_default();
-            self.lines.line(&[b"  ", text.as_bytes()]);
+            self.lines.line(&[b"  ", &text]);
             self.lines.line(&[b"  ", " ".repeat(before.min(text.len())).as_bytes(), b"^"]);
         }
     }
+}
+
+/// A line longer than this is not shown.
+const SHOWN_MAX: usize = 4096;
+
+/// The `line`th line, counted from 1, in bounded memory: of a longer one so much that it is seen to be too long.
+fn nth_line(mut file: impl BufRead, line: u64) -> Option<Vec<u8>> {
+    for _ in 1..line {
+        file.skip_until(b'\n').ok()?;
+    }
+    let mut text = Vec::new();
+    file.take(SHOWN_MAX as u64 + 2).read_until(b'\n', &mut text).ok()?;
+    let whole = text.trim_ascii_end().len();
+    text.truncate(whole);
+    Some(text)
 }

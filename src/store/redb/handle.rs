@@ -15,6 +15,7 @@ use super::fault::fault;
 use super::format::prepare;
 use super::inventory::Inventory;
 use super::lock::holder;
+use super::presence::look;
 use super::reader::StoreReader;
 use super::settings::{RedbSettings, Socket};
 use super::shared::{Open, Shared};
@@ -149,6 +150,7 @@ impl<O: Order> Store<O> for RedbStore<O> {
 }
 
 fn open_file(path: &Path, settings: &RedbSettings) -> Result<Database> {
+    look(path)?;
     let opened = builder(settings).create(path);
     opened.map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => holder(path).caused_by(error),

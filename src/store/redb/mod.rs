@@ -22,6 +22,7 @@ mod letters;
 mod lock;
 mod memory;
 mod page;
+mod presence;
 mod reader;
 mod recall;
 mod setter;

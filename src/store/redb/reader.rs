@@ -15,6 +15,7 @@ use super::format;
 use super::handle::builder;
 use super::lock::holder;
 use super::page::{Cursor, page};
+use super::presence::look;
 use super::settings::RedbSettings;
 use super::shared::{Open, Shared};
 use super::socket::{Caller, socket_path};
@@ -49,6 +50,7 @@ impl StoreReader {
             let message = format!("there is no store {}", path.display());
             return Err(Error::new(ErrorCode::StoreMissing, message).remedy("a consumer makes it when it first runs"));
         }
+        look(path)?;
         let socket = socket_path(path);
         if Caller::connect(&socket).await.is_ok() {
             return Ok(Self(Way::There(socket.into())));

@@ -26,7 +26,7 @@ use crate::config::{Address, ClientConfig, properties};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ProduceRequest, Request, VersionRange, decode_body,
+    ApiKey, ApiVersionsRequest, ApiVersionsResponse, FetchRequest, ProduceRequest, Request, VersionRange, decode_body,
 };
 use carry::{Carried, RawAnswer, carried_key, carried_range};
 use guard::{Guarded, KillSwitch};
@@ -54,6 +54,8 @@ pub struct ConnectionSettings {
 const MAX_CONTROL_FRAME: usize = 8 << 20;
 /// What a fetch's answer may hold beside its records.
 const FETCH_OVERHEAD: usize = 1 << 20;
+/// What to do about an answer that no broker gives.
+const NO_KAFKA: &str = "check that this address is a Kafka broker without TLS";
 
 impl ConnectionSettings {
     /// For requests with small answers.
@@ -284,13 +286,15 @@ impl Inner {
 
     fn disconnected<R: Request>(&self) -> Error {
         let sentence = format!("the connection to {} ended before {:?} was answered", self.address, R::API);
-        Error::new(ErrorCode::Disconnected, sentence).retriable()
+        let error = Error::new(ErrorCode::Disconnected, sentence).retriable();
+        // The first answer: whatever listens here may be no Kafka at all.
+        if R::API == ApiKey::ApiVersions { error.remedy(NO_KAFKA) } else { error }
     }
 
     fn undecodable<R: Request>(&self, version: i16) -> Error {
         self.switch.kill();
         let sentence = format!("{} answered {:?} version {version} with what cannot be decoded", self.address, R::API);
-        Error::new(ErrorCode::Protocol, sentence).remedy("check that this address is a Kafka broker without TLS")
+        Error::new(ErrorCode::Protocol, sentence).remedy(NO_KAFKA)
     }
 }
 
