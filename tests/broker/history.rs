@@ -1,4 +1,4 @@
-//! Log contents that come of a long life: transactions, compaction, lost and deleted records, forgotten producers.
+//! Log contents that come of a long life: transactions, compaction, truncation, recreation, forgotten producers.
 
 use orderflow::broker::{DevBroker, Forgotten, Records};
 use orderflow::wire::kafka_error::KafkaError;
