@@ -18,6 +18,7 @@ use orderflow::broker::DevBroker;
 use orderflow::consumer::InventoryConsumer;
 use orderflow::order::{Identity, Source};
 use orderflow::store::{DeadLetterKind, DeadLetterRow, Query, RedbInventory, RedbSettings, Row, Store, StoreReader};
+use orderflow::wire::compression::Compression;
 use support::wait::until_async;
 
 /// The entries of a file, as a producer identifies them.
@@ -327,5 +328,25 @@ async fn a_dead_letter_that_has_no_room_stops_its_partition_and_the_others_go_on
     let summary = shop.settle(&config(&broker), &log).await.unwrap();
     assert_eq!((summary.applied, summary.dead_letters), (2, 1));
     shop.assert_holds(14, 0).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_run_that_ends_within_a_batch_is_gone_on_from_at_the_very_next_order() {
+    let (broker, shop, log) = (broker(2).await, Shop::new(), Log::default());
+    for batch in 0..4_usize {
+        let (partition, orders) = ((batch % 2) as i32, nameless(batch * 25..batch * 25 + 25));
+        write_with(&broker, partition, &orders, if batch < 2 { Compression::Lz4 } else { Compression::None });
+    }
+    let mut settled = 0;
+    for limit in [1, 7, 25, 3, 30, 34] {
+        let builder = InventoryConsumer::builder(&config(&broker)).store(shop.store()).observe(log.observer());
+        let run = builder.limit(limit).build().await.unwrap().run(std::future::pending());
+        assert_eq!(tokio::time::timeout(SOON, run).await.unwrap().unwrap().applied, limit);
+        settled += limit;
+        shop.assert_holds(settled, 0).await;
+    }
+    assert_eq!(shop.settle(&config(&broker), &log).await.unwrap().settled(), 0);
+    assert_eq!(log.order_ids("applied"), ids(0..100));
     broker.shutdown().await;
 }
