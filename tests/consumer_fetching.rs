@@ -38,7 +38,7 @@ async fn drain(control: Control, run: JoinHandle<orderflow::Result<Summary>>) {
 }
 
 fn tight(broker: &DevBroker, settings: &[(&str, &str)]) -> ClientConfig {
-    settings.iter().fold(config(broker), |config, (key, value)| config.set(*key, *value).unwrap())
+    settings.iter().fold(config(broker), |config, (key, value)| config.set(key, value).unwrap())
 }
 
 /// Every partition was told of in the order of its log.
