@@ -1,6 +1,12 @@
 //! What the consumer's tests share: orders written to a broker's log, runs, what an observer saw.
 #![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 pub mod faulty;
 
@@ -9,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::wait::until_async;
 use bytes::Bytes;
 use orderflow::broker::{DevBroker, Spot};
 use orderflow::cluster::Cluster;
@@ -193,11 +200,11 @@ pub async fn commit_from_outside(broker: &DevBroker, group: &str, partition: i32
 
 /// Waits until as many records are settled.
 pub async fn settled(control: &Control, count: u64) {
-    let begun = tokio::time::Instant::now();
-    while control.summary().settled() != count {
+    let look = async || (control.summary().settled() == count).then_some(());
+    let looking = until_async("as many are settled", 2 * SOON, look);
+    if tokio::time::timeout(SOON, looking).await.is_err() {
         let (summary, health) = (control.summary(), control.health());
-        assert!(begun.elapsed() < SOON, "{count} are to be settled: {summary}; {health}; {:?}", control.lag());
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        panic!("{count} are to be settled: {summary}; {health}; {:?}", control.lag());
     }
 }
 

@@ -1,3 +1,5 @@
+//! What must hold of a partition in the task.
+
 use super::*;
 use crate::consumer::fetch::Stretch;
 use crate::consumer::sample::{batch, log};
