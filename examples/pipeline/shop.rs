@@ -61,6 +61,7 @@ impl Shop {
         complain(&format!("published {inventory} inventory orders and {deliveries} delivery orders"));
         let (stock, scheduled) =
             tokio::try_join!(self.apply::<InventoryOrder>(stop.clone()), self.apply::<DeliveryOrder>(stop.clone()),)?;
+        self.lines.flush();
         complain(&format!("inventory: {stock}"));
         complain(&format!("deliveries: {scheduled}"));
         let stock_holds = self.show::<InventoryOrder>(Query::Stock { products: Vec::new() }).await?;
