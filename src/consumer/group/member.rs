@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::assignor::Assignor;
 use super::complaint::Complaint;
 use super::message::{Answer, Call, blobs};
 use crate::backoff::Backoff;
@@ -178,7 +179,7 @@ pub(crate) enum Effect {
     /// Run the assignor over all members and their subscriptions, then say [`Event::Planned`].
     Plan {
         generation: i32,
-        assignor: String,
+        assignor: Assignor,
         #[serde(with = "blobs")]
         members: Vec<(Named, Bytes)>,
     },
@@ -208,7 +209,7 @@ pub(crate) struct Settings {
     /// The coordinator's assignor (KIP-848); `None` is its default.
     pub(crate) server_assignor: Option<String>,
     /// The assignors offered (classic), the preferred one first.
-    pub(crate) assignors: Vec<String>,
+    pub(crate) assignors: Vec<Assignor>,
     /// `session.timeout.ms`: without a successful heartbeat for so long the member takes itself for lost.
     pub(crate) session_timeout: Duration,
     /// `max.poll.interval.ms`: how long giving partitions back may take.

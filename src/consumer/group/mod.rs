@@ -17,6 +17,7 @@
 //! - After a request whose outcome is unknown, the member says all of itself again.
 
 pub(crate) mod assignor;
+pub(crate) mod classic;
 pub(crate) mod complaint;
 mod coordinator;
 mod holding;
