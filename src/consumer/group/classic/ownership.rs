@@ -1,4 +1,4 @@
-//! What a classic member gives back and takes: everything before a join (eager), or what moves after it (cooperative).
+//! What a classic member gives back or takes: everything before a join (eager), or what moves after it (cooperative).
 
 use std::time::Duration;
 

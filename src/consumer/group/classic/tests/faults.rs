@@ -1,4 +1,4 @@
-//! What a classic member does about errors and silence.
+//! What a classic member does when answers are errors or do not come.
 
 use super::*;
 use crate::consumer::group::member::Credentials;

@@ -1,4 +1,4 @@
-//! What a KIP-848 member does about errors and silence.
+//! What a KIP-848 member does when answers are errors or do not come.
 
 use super::*;
 use crate::consumer::group::complaint::Complaint;
