@@ -55,7 +55,7 @@ where
 {
     let versions = i16::from(version) % (R::VERSIONS.max - R::VERSIONS.min + 1);
     let version = R::VERSIONS.min + versions;
-    if side % 2 == 0 {
+    if side.is_multiple_of(2) {
         recoded::<R>(version, R::FLEXIBLE_FROM, body);
     } else {
         recoded::<R::Response>(version, R::FLEXIBLE_FROM, body);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// What a hostile server does with a connection.
 #[derive(Clone, Copy, Debug)]
-pub enum Malice {
+pub(super) enum Malice {
     /// It is closed at once.
     Closes,
     /// It gets an answer in HTTP.
@@ -26,7 +26,7 @@ pub enum Malice {
 }
 
 /// Serves on a port of its own until the test's process ends.
-pub fn serve(malice: Malice) -> SocketAddr {
+pub(super) fn serve(malice: Malice) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("a bound port");
     std::thread::spawn(move || {
