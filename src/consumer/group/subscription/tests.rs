@@ -176,6 +176,14 @@ fn bytes_that_end_before_later_fields_are_an_earlier_version() {
 }
 
 #[test]
+fn user_data_tells_a_generation_only_where_no_field_does_and_never_generation_zero() {
+    let generation = |hex| Subscription::decode(&from_hex(hex)).unwrap().generation;
+    assert_eq!(generation("0001 00000001 0001 74 00000004 00000005 00000000"), Some(5));
+    assert_eq!(generation("0001 00000001 0001 74 00000004 00000000 00000000"), None);
+    assert_eq!(generation("0003 00000001 0001 74 00000004 00000005 00000000 ffffffff ffff"), None);
+}
+
+#[test]
 fn an_assignment_of_no_bytes_is_nothing() {
     assert_eq!(decode_assignment(&Bytes::new()).unwrap(), BTreeSet::new());
 }

@@ -90,6 +90,7 @@ fn what_the_owner_no_longer_subscribes_to_is_withheld_until_it_is_given_up() {
     let topics = topics(&[("t", 1), ("u", 1)]);
     let peers = [peer("a", &["u"]).owning("t/0 u/0", 1), peer("b", &["t"])];
     assert_eq!(cooperative(&peers, &topics), "a: u/0, b: ");
+    assert_eq!(cooperative(&peers[..1], &topics), "a: u/0", "nobody wants t");
 }
 
 #[test]
