@@ -36,7 +36,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
-/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 /// # runtime.block_on(async {
 /// use orderflow::store::{Backfill, RedbInventory, Store};
 /// let store = RedbInventory::open(folder.path().join("inventory.redb"), "inventory")?;
