@@ -80,6 +80,10 @@ impl FetchTask {
         loop {
             run.follow(&self.targets, self.config.max_partition_bytes);
             if run.places.values().all(Place::is_silent) {
+                // A broker that nothing is wanted of is no trouble, even if it never comes back.
+                if let Err(unwanted) = self.recovered(run).await {
+                    return unwanted;
+                }
                 self.targets.changed.notified().await;
                 continue;
             }
@@ -184,11 +188,15 @@ impl FetchTask {
             }
             return Ok(());
         }
-        if run.failures > 0 {
-            run.failures = 0;
+        self.recovered(run).await?;
+        self.read(run, answer).await
+    }
+
+    async fn recovered(&self, run: &mut Run) -> Result<(), Unwanted> {
+        if std::mem::take(&mut run.failures) > 0 {
             self.tell(Event::Broker { node: self.node, trouble: None }).await?;
         }
-        self.read(run, answer).await
+        Ok(())
     }
 
     async fn read(&self, run: &mut Run, answer: FetchResponse) -> Result<(), Unwanted> {
