@@ -87,11 +87,15 @@ impl Classic {
 
     /// An error that speaks of the present identity.
     fn doubt(&mut self, now: Now, error: KafkaError, out: &mut Vec<Effect>) {
-        let is_in = match self.phase {
-            Phase::Yielding | Phase::Planning | Phase::Syncing | Phase::Stable | Phase::Shedding => true,
-            Phase::Settling { .. } => true,
-            _ => false,
-        };
+        let is_in = matches!(
+            self.phase,
+            Phase::Yielding
+                | Phase::Planning
+                | Phase::Syncing
+                | Phase::Stable
+                | Phase::Shedding
+                | Phase::Settling { .. }
+        );
         match error {
             _ if !is_in => {}
             KafkaError::RebalanceInProgress => match self.phase {
