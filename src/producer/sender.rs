@@ -94,8 +94,8 @@ impl<B: Brokers> Sender<B> {
     /// Sends until told to stop. What is under way then is left to [`Core`] to give up.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            self.send_what_is_ready().await;
-            match self.wait(&stop).await {
+            let looked = self.send_what_is_ready().await;
+            match self.wait(looked, &stop).await {
                 Woken::Answer(manifest, answer) => self.answered(manifest, answer),
                 Woken::Dialled(link) => self.dialled(link),
                 Woken::Look => self.close_if_late(),
@@ -104,10 +104,11 @@ impl<B: Brokers> Sender<B> {
         }
     }
 
-    async fn wait(&mut self, stop: &CancellationToken) -> Woken<B::Link> {
-        let now = Instant::now();
-        let look = self.core.with(|state| state.next_look(self.node, now));
-        let pause = self.not_before.filter(|at| *at > now);
+    /// Waits for what comes next. Nothing was to be done at the moment of `looked`; what has become due since, even while
+    /// this was asked, is due now. A second reading of the clock would let it pass unnoticed.
+    async fn wait(&mut self, looked: Instant, stop: &CancellationToken) -> Woken<B::Link> {
+        let look = self.core.with(|state| state.next_look(self.node, looked));
+        let pause = self.not_before.filter(|at| *at > looked);
         // Without a link whatever is under way fails by itself.
         let late = self.link.as_ref().and_then(|_| self.deadlines.values().min().copied());
         let timer = [look, pause, late].into_iter().flatten().min();
@@ -120,19 +121,20 @@ impl<B: Brokers> Sender<B> {
         }
     }
 
-    async fn send_what_is_ready(&mut self) {
+    /// Sends until nothing more is ready, and says at which moment that was so.
+    async fn send_what_is_ready(&mut self) -> Instant {
         loop {
-            let Some(link) = self.link.clone().filter(|link| !link.is_closed()) else {
-                return self.dial_if_wanted();
-            };
             let now = Instant::now();
-            let Some(shipment) = self.core.with(|state| state.plan(self.node, now)) else { return };
+            let Some(link) = self.link.clone().filter(|link| !link.is_closed()) else {
+                self.dial_if_wanted(now);
+                return now;
+            };
+            let Some(shipment) = self.core.with(|state| state.plan(self.node, now)) else { return now };
             self.send(&link, shipment).await;
         }
     }
 
-    fn dial_if_wanted(&mut self) {
-        let now = Instant::now();
+    fn dial_if_wanted(&mut self, now: Instant) {
         let too_early = self.not_before.is_some_and(|at| at > now);
         if self.dialling.is_some() || too_early || !self.core.with(|state| state.is_wanted(self.node, now)) {
             return;

@@ -309,6 +309,11 @@ async fn memory_is_bounded_and_given_back_and_every_order_is_told_once_whatever_
                     bench.tell(done);
                 }
             }
+            // Whoever finds nothing to do now is told when there will be, asked with the same moment: no batch is forgotten.
+            let (now, queue) = (bench.now, &bench.accumulator);
+            if bench.under_way.is_empty() && queue.used() > 0 && !queue.is_wanted(NODE, now) {
+                assert!(queue.next_look(NODE, now).is_some_and(|look| look > now), "seed {seed}");
+            }
             // A batch that is cut in two has a header more; a buffer of this size holds fewer than 1,100 batches.
             assert!(bench.accumulator.used() <= 65_536 + 1100 * BATCH_OVERHEAD, "seed {seed}");
         }
