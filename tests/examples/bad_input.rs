@@ -8,7 +8,8 @@ use std::time::Duration;
 use super::WORK;
 use super::hostile::{Malice, serve};
 use super::support::example::example;
-use super::support::program::{Finished, Program};
+use super::support::program::{Finished, Program, Running};
+use super::support::wait;
 
 /// No run here may need more memory, in kB.
 const MEMORY_MAX: u64 = 200_000;
@@ -27,19 +28,24 @@ const IMPATIENT: [&str; 10] = [
     "delivery.timeout.ms=2000",
 ];
 
+/// The most memory in kB that a program was seen to have, until it has ended or its time is up.
+fn peak_until_its_end(running: &mut Running) -> u64 {
+    let status = format!("/proc/{}/status", running.id());
+    let mut peak = 0;
+    wait::until_or(WORK, || {
+        let shown = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = shown.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        peak = peak.max(line.trim().trim_end_matches(" kB").parse().unwrap_or(0));
+        (!running.is_running()).then_some(())
+    });
+    peak
+}
+
 /// Runs a program to its end while its memory is watched, and sees that it did not panic.
 #[track_caller]
 fn watched(program: Program) -> Finished {
     let mut running = program.start();
-    let status = format!("/proc/{}/status", running.id());
-    let deadline = std::time::Instant::now() + WORK;
-    let mut peak = 0;
-    while running.is_running() && std::time::Instant::now() < deadline {
-        let shown = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = shown.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        peak = peak.max(line.trim().trim_end_matches(" kB").parse().unwrap_or(0));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let peak = peak_until_its_end(&mut running);
     let ended = running.finish(Duration::from_secs(1));
     assert!(peak < MEMORY_MAX, "{peak} kB: {ended}");
     assert!(!ended.stderr.contains("panicked"), "{ended}");
@@ -233,15 +239,7 @@ fn a_long_stream_is_read_in_constant_memory() {
         "{\"order_id\":\"1\",\"product_id\":\"2\",\"quantity\":3,\"type\":\"inventory\",\"timestamp\":\"5/30/2023\"}\n";
     let lint = example("orders").args(["lint", "-"]).input(order.repeat(BYTES / order.len()));
     let mut running = lint.start();
-    let status = format!("/proc/{}/status", running.id());
-    let mut seen = Vec::new();
-    while running.is_running() {
-        let shown = std::fs::read_to_string(&status).unwrap_or_default();
-        let peak = shown.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default().trim().to_owned();
-        seen.extend(peak.trim_end_matches(" kB").parse::<u64>().ok());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let peak = peak_until_its_end(&mut running);
     running.finish(WORK).ok();
-    let peak = seen.last().copied().unwrap_or_default();
     assert!(peak < BYTES as u64 / 1024 / 2, "{peak} kB for a stream of {} kB", BYTES / 1024);
 }

@@ -1,4 +1,4 @@
-//! The fuzzer's checks on arbitrary and on mutated valid input, without a fuzzer.
+//! The fuzzer's checks without a fuzzer: on arbitrary bytes, on valid ones that were mutated.
 
 #![allow(
     clippy::unwrap_used,
