@@ -133,6 +133,10 @@ impl<O: Order> Sending<O> {
     pub async fn send_all(&mut self, mut entries: mpsc::Receiver<Fed<O>>, stop: CancellationToken, stopping: Stopping) {
         let mut due = Instant::now();
         loop {
+            // Before a rest: receipts may have come while the last order was sent.
+            if entries.is_empty() {
+                self.lines.flush();
+            }
             let fed = tokio::select! {
                 biased;
                 () = stop.cancelled(), if stopping == Stopping::AtOnce => break,
