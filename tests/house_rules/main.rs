@@ -46,10 +46,8 @@ const VAGUE: [&str; 8] = ["util", "utils", "helper", "helpers", "common", "manag
 const MAX_LINES: usize = 400;
 
 /// Files that may be longer, and why.
-const LONGER: [(&str, &str); 2] = [
-    ("src/broker/groups/classic.rs", "one state machine: its transitions are read together"),
-    ("src/wire/record_batch/tests.rs", "every property of the format that a batch must keep"),
-];
+const LONGER: [(&str, &str); 1] =
+    [("src/broker/groups/classic.rs", "one state machine: its transitions are read together")];
 
 /// Files whose purpose has an `and` that joins no two purposes.
 const ONE_PURPOSE: [(&str, &str); 2] = [
@@ -58,10 +56,9 @@ const ONE_PURPOSE: [(&str, &str); 2] = [
 ];
 
 /// Files that may wait real time, and why.
-const MAY_SLEEP: [(&str, &str); 3] = [
+const MAY_SLEEP: [(&str, &str); 2] = [
     ("tests/support/wait.rs", "the one place that waits between two looks at a condition, within a deadline"),
     ("src/producer/tests/model.rs", "it plays a cluster; the tests that use it pause the clock"),
-    ("tests/examples/hostile.rs", "it plays a server that sends a byte now and then; no test waits for it"),
 ];
 
 fn excepted(list: &[(&str, &str)], source: &Source) -> bool {
