@@ -1,8 +1,11 @@
 //! Servers that are no Kafka: each answers every client with one kind of malice.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
+
+/// How far apart the bytes of an answer come that comes too slowly.
+const DRIP: Duration = Duration::from_millis(20);
 
 /// What a hostile server does with a connection.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +61,9 @@ fn answer(mut client: TcpStream, malice: Malice) -> std::io::Result<()> {
             let frame = [&1_000_u32.to_be_bytes()[..], &correlation, &[0; 996]].concat();
             for byte in frame {
                 client.write_all(&[byte])?;
-                std::thread::sleep(Duration::from_millis(20));
+                if hangs_up_within(DRIP, &mut client)? {
+                    break;
+                }
             }
             Ok(())
         }
@@ -76,6 +81,16 @@ fn answer(mut client: TcpStream, malice: Malice) -> std::io::Result<()> {
             wait_for_end(client)
         }
         Malice::Garbage => endless(&mut client, &[0x5a; 65_536]),
+    }
+}
+
+/// Waits whether the client goes away.
+fn hangs_up_within(time: Duration, client: &mut TcpStream) -> std::io::Result<bool> {
+    client.set_read_timeout(Some(time))?;
+    match client.read(&mut [0; 1024]) {
+        Ok(count) => Ok(count == 0),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
