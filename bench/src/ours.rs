@@ -72,9 +72,7 @@ async fn consume(work: &Work) -> Result<()> {
         .limit(work.orders)
         .build()
         .await?;
-    let summary = consumer.run(std::future::pending()).await?;
-    ensure!(summary.settled() == work.orders, "{summary}");
-    Ok(())
+    settle_all(consumer, work).await
 }
 
 async fn store(work: &Work) -> Result<()> {
@@ -88,6 +86,10 @@ async fn store(work: &Work) -> Result<()> {
         .limit(work.orders)
         .build()
         .await?;
+    settle_all(consumer, work).await
+}
+
+async fn settle_all(consumer: InventoryConsumer, work: &Work) -> Result<()> {
     let summary = consumer.run(std::future::pending()).await?;
     ensure!(summary.settled() == work.orders, "{summary}");
     Ok(())
