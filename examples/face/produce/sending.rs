@@ -134,7 +134,7 @@ impl<O: Order> Sending<O> {
         let mut due = Instant::now();
         loop {
             // Before a rest: receipts may have come while the last order was sent.
-            if entries.is_empty() {
+            if self.json && entries.is_empty() {
                 self.lines.flush();
             }
             let fed = tokio::select! {
