@@ -51,6 +51,8 @@ codes! {
     Denied = "BRK-DENIED",
     /// The topic or the partition does not exist.
     UnknownTopic = "BRK-TOPIC",
+    /// There is no consumer group of this name.
+    UnknownGroup = "BRK-GROUP",
     /// The order breaks a rule; the violation is the cause.
     Order = "ORD-INVALID",
     /// The order file cannot be read.

@@ -4,6 +4,7 @@
 mod face;
 mod lint;
 mod positions;
+mod status;
 mod stores;
 mod table;
 mod topics;
@@ -63,6 +64,8 @@ enum Command {
         #[command(subcommand)]
         act: positions::Act,
     },
+    /// How a group stands: members, lag, time to drain, a verdict on each partition
+    Status(status::Wanted),
     /// The audit: stock is the sum of movements, every offset is accounted for
     Verify {
         /// The store
@@ -96,6 +99,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
             stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
         }
         Some(Command::Positions { act }) => positions::positions(flags, &lines, &config, act).await,
+        Some(Command::Status(wanted)) => status::status(flags, &lines, &config, &wanted).await,
         Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
     };
     lines.flush();

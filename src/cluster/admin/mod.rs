@@ -1,5 +1,6 @@
-//! Administrative requests: topics and offsets.
+//! Administrative requests: topics, offsets and groups.
 
+pub mod groups;
 mod offsets;
 mod topics;
 

@@ -23,7 +23,7 @@ pub enum OffsetSpec {
 }
 
 impl OffsetSpec {
-    fn timestamp(self) -> i64 {
+    pub(super) fn timestamp(self) -> i64 {
         match self {
             Self::Earliest => -2,
             Self::Latest | Self::LatestStable => -1,
@@ -31,7 +31,7 @@ impl OffsetSpec {
         }
     }
 
-    fn isolation_level(self) -> i8 {
+    pub(super) fn isolation_level(self) -> i8 {
         i8::from(self != Self::Latest)
     }
 }

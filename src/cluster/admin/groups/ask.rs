@@ -1,0 +1,100 @@
+//! What a group's coordinator is asked.
+
+use std::sync::Arc;
+
+use super::{Group, classic, next_generation};
+use crate::cluster::{Cluster, Purpose, refusal};
+use crate::error::{Error, ErrorCode, Result};
+use crate::place::TopicPartition;
+use crate::wire::connection::Connection;
+use crate::wire::kafka_error::KafkaError;
+use crate::wire::message::{
+    ConsumerGroupDescribeRequest, FindCoordinatorRequest, OffsetFetchRequest, OffsetFetchRequestGroup,
+    OffsetFetchResponse,
+};
+
+/// The first version in which a request names several groups (KIP-709), and coordinators (KIP-699).
+const MANY_GROUPS: i16 = 8;
+const MANY_COORDINATORS: i16 = 4;
+
+/// Describes the group, whichever kind it is of.
+pub(super) async fn describe(cluster: &Cluster, group: &str) -> Result<Group> {
+    let connection = coordinator(cluster, group).await?;
+    if connection.version_of::<ConsumerGroupDescribeRequest>().is_some()
+        && let Some(described) = next_generation::describe(&connection, group).await?
+    {
+        return Ok(described);
+    }
+    classic::describe(&connection, group).await
+}
+
+/// What the group has committed, in every topic, ordered. No commit at all is no error: the group may be new.
+pub(super) async fn committed(cluster: &Cluster, group: &str) -> Result<Vec<(TopicPartition, i64)>> {
+    let connection = coordinator(cluster, group).await?;
+    let mut request = OffsetFetchRequest::default();
+    if connection.version_of::<OffsetFetchRequest>().is_some_and(|version| version < MANY_GROUPS) {
+        (request.group_id, request.topics) = (group.to_owned(), None);
+    } else {
+        let all = OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
+        request.groups = vec![all];
+    }
+    told(connection.call(request).await?, group)
+}
+
+fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<(TopicPartition, i64)>> {
+    let (mut codes, mut committed) = (vec![answer.error_code], Vec::new());
+    let mut take = |topic: &Arc<str>, partition: i32, offset: i64, code: i16| {
+        codes.push(code);
+        committed.extend((offset >= 0).then(|| (TopicPartition::new(topic.clone(), partition), offset)));
+    };
+    for topic in answer.topics {
+        let name: Arc<str> = topic.name.into();
+        topic
+            .partitions
+            .iter()
+            .for_each(|part| take(&name, part.partition_index, part.committed_offset, part.error_code));
+    }
+    for told in answer.groups.into_iter().filter(|told| told.group_id == group) {
+        take(&Arc::from(""), -1, -1, told.error_code);
+        for topic in told.topics {
+            let name: Arc<str> = topic.name.into();
+            topic
+                .partitions
+                .iter()
+                .for_each(|part| take(&name, part.partition_index, part.committed_offset, part.error_code));
+        }
+    }
+    if let Some(error) = codes.into_iter().find_map(KafkaError::from_code) {
+        return Err(refused(error, group, "the group's offsets were asked for"));
+    }
+    committed.sort_unstable();
+    Ok(committed)
+}
+
+async fn coordinator(cluster: &Cluster, group: &str) -> Result<Connection> {
+    let connection = cluster.any_connection().await?;
+    let mut request = FindCoordinatorRequest::default();
+    if connection.version_of::<FindCoordinatorRequest>().is_some_and(|version| version < MANY_COORDINATORS) {
+        group.clone_into(&mut request.key);
+    } else {
+        request.coordinator_keys = vec![group.to_owned()];
+    }
+    let answer = connection.call(request).await?;
+    let found = answer.coordinators.into_iter().next().map(|found| (found.error_code, found.node_id));
+    let (code, node) = found.unwrap_or((answer.error_code, answer.node_id));
+    match KafkaError::from_code(code) {
+        Some(error) => Err(refused(error, group, "the group's coordinator was asked for")),
+        None => cluster.connection(node, Purpose::Coordinator).await,
+    }
+}
+
+/// The error that says what was refused of which group.
+pub(super) fn refused(error: KafkaError, group: &str, doing: &str) -> Error {
+    refusal(error, &format!("group {group}: {doing}"))
+}
+
+/// There is no such group.
+pub(super) fn unknown(group: &str) -> Error {
+    Error::new(ErrorCode::UnknownGroup, format!("there is no group {group}"))
+        .remedy("`kafka-consumer-groups --list` names those that are; a group begins with its first member or commit")
+}
