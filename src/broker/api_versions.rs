@@ -3,6 +3,7 @@
 //! Clients derive features from these ranges, old librdkafka from exact versions inside them, so Produce claims versions that it only
 //! refuses (as Apache Kafka 4 does, KAFKA-18659). A version that is not known is answered in version 0, with the ranges (KIP-511).
 
+use super::builder::{GroupProtocols, Settings};
 use super::call::{Call, Close, Serve, Served};
 use super::faults::{Ruling, Target, Verdict};
 use crate::wire::kafka_error::KafkaError;
@@ -22,7 +23,7 @@ const SERVED: &[(ApiKey, VersionRange)] = &[
     (ApiKey::LeaveGroup, VersionRange::new(0, 5)),
     (ApiKey::SyncGroup, VersionRange::new(0, 5)),
     (ApiKey::DescribeGroups, VersionRange::new(0, 5)),
-    (ApiKey::ListGroups, VersionRange::new(0, 4)),
+    (ApiKey::ListGroups, VersionRange::new(0, 5)),
     (ApiKey::ApiVersions, VersionRange::new(0, 4)),
     (ApiKey::CreateTopics, VersionRange::new(2, 7)),
     (ApiKey::DeleteTopics, VersionRange::new(1, 6)),
@@ -31,25 +32,42 @@ const SERVED: &[(ApiKey, VersionRange)] = &[
     (ApiKey::OffsetForLeaderEpoch, VersionRange::new(2, 4)),
     (ApiKey::DescribeConfigs, VersionRange::new(1, 4)),
     (ApiKey::CreatePartitions, VersionRange::new(0, 3)),
+    (ApiKey::DeleteGroups, VersionRange::new(0, 2)),
+    (ApiKey::OffsetDelete, VersionRange::new(0, 0)),
     (ApiKey::DescribeCluster, VersionRange::new(0, 1)),
+    (ApiKey::ConsumerGroupHeartbeat, VersionRange::new(0, 1)),
+    (ApiKey::ConsumerGroupDescribe, VersionRange::new(0, 1)),
 ];
 
+/// What only a broker has that knows KIP-848.
+const NEXT_GENERATION: [ApiKey; 2] = [ApiKey::ConsumerGroupHeartbeat, ApiKey::ConsumerGroupDescribe];
+
+fn served(settings: &Settings) -> impl Iterator<Item = (ApiKey, VersionRange)> {
+    let has_all = settings.group_protocols == GroupProtocols::Both;
+    SERVED.iter().copied().filter(move |(api, _)| has_all || !NEXT_GENERATION.contains(api))
+}
+
 /// Whether this version of the API is served.
-pub(super) fn serves(api: ApiKey, version: i16) -> bool {
-    SERVED.iter().any(|(served, versions)| *served == api && versions.contains(version))
+pub(super) fn serves(settings: &Settings, api: ApiKey, version: i16) -> bool {
+    served(settings).any(|(served, versions)| served == api && versions.contains(version))
 }
 
 pub(super) async fn serve(mut call: Call) -> Result<Served, Close> {
-    if !serves(ApiKey::ApiVersions, call.version()) {
+    let settings = call.shared.settings;
+    if !serves(&settings, ApiKey::ApiVersions, call.version()) {
         call.header.api_version = 0;
-        return encoded(&call, &response(KafkaError::UnsupportedVersion.code()), Ruling::pass());
+        return encoded(&call, &response(&settings, KafkaError::UnsupportedVersion.code()), Ruling::pass());
     }
     let request: ApiVersionsRequest = call.decode()?;
     let ruling = call.judge(Target::is_everything).await?;
     let mut answer = match ruling.verdict {
+        // The ranges belong to this one error alone.
+        Verdict::Error(KafkaError::UnsupportedVersion) | Verdict::ErrorAfter(KafkaError::UnsupportedVersion) => {
+            response(&settings, KafkaError::UnsupportedVersion.code())
+        }
         Verdict::Error(error) | Verdict::ErrorAfter(error) => request.refuse(error),
         _ if call.version() >= 3 && !is_legal(&request) => request.refuse(KafkaError::InvalidRequest),
-        _ => response(0),
+        _ => response(&settings, 0),
     };
     answer.throttle_time_ms = ruling.throttle_time_ms();
     encoded(&call, &answer, ruling)
@@ -61,8 +79,8 @@ fn encoded(call: &Call, response: &ApiVersionsResponse, ruling: Ruling) -> Resul
     Ok(Served { answer: Some(answer), ruling })
 }
 
-fn response(error_code: i16) -> ApiVersionsResponse {
-    let api_keys = SERVED.iter().map(|(api, versions)| ApiVersion {
+fn response(settings: &Settings, error_code: i16) -> ApiVersionsResponse {
+    let api_keys = served(settings).map(|(api, versions)| ApiVersion {
         api_key: api.as_i16(),
         min_version: versions.min,
         max_version: versions.max,
@@ -82,13 +100,7 @@ fn is_legal(request: &ApiVersionsRequest) -> bool {
 
 impl Serve for ApiVersionsRequest {
     fn refuse(&self, error: KafkaError) -> ApiVersionsResponse {
-        // The ranges belong to this one error alone.
-        let unsupported = error == KafkaError::UnsupportedVersion;
-        if unsupported {
-            response(error.code())
-        } else {
-            ApiVersionsResponse { error_code: error.code(), ..Default::default() }
-        }
+        ApiVersionsResponse { error_code: error.code(), ..Default::default() }
     }
 
     fn throttle(response: &mut ApiVersionsResponse, time_ms: i32) {

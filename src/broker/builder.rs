@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+use super::groups::next_generation::Times;
 use super::state::{Node, Shared};
 use super::{DevBroker, server};
 use crate::{Error, ErrorCode, Result};
@@ -16,6 +17,12 @@ const DEFAULT_PARTITIONS: i32 = 6;
 
 /// Record bytes that the whole broker may hold: a broker that eats the machine's memory stops more than itself.
 const DEFAULT_MEMORY_LIMIT: u64 = 4 << 30;
+
+/// How long a KIP-848 member may be silent.
+const DEFAULT_SESSION: Duration = Duration::from_secs(45);
+
+/// How often it shows that it is alive: sooner than Kafka's 5 s, so that a group in a test settles soon.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(500);
 
 /// The settings of a [`DevBroker`].
 #[derive(Clone, Debug)]
@@ -33,6 +40,16 @@ pub(super) struct Settings {
     pub(super) auto_create: bool,
     pub(super) memory_limit: u64,
     pub(super) first_join_wait: Duration,
+    pub(super) group_protocols: GroupProtocols,
+    pub(super) next_generation: Times,
+}
+
+/// Which group protocols the broker speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum GroupProtocols {
+    /// As before Apache Kafka 4.0.
+    ClassicOnly,
+    Both,
 }
 
 impl Builder {
@@ -46,6 +63,12 @@ impl Builder {
                 auto_create: true,
                 memory_limit: DEFAULT_MEMORY_LIMIT,
                 first_join_wait: Duration::ZERO,
+                group_protocols: GroupProtocols::Both,
+                next_generation: Times {
+                    session: DEFAULT_SESSION,
+                    heartbeat: DEFAULT_HEARTBEAT,
+                    assignment: Duration::ZERO,
+                },
             },
         }
     }
@@ -95,6 +118,37 @@ impl Builder {
     #[must_use]
     pub fn first_join_wait(mut self, wait: Duration) -> Self {
         self.settings.first_join_wait = wait;
+        self
+    }
+
+    /// How long a KIP-848 member may be silent before it is out of its group (default 45 s, as Kafka's
+    /// `group.consumer.session.timeout.ms`). Members of classic groups say so themselves.
+    #[must_use]
+    pub fn group_session(mut self, timeout: Duration) -> Self {
+        self.settings.next_generation.session = timeout;
+        self
+    }
+
+    /// How often KIP-848 members are told to show that they are alive, in whole milliseconds (default 500 ms; Kafka's
+    /// `group.consumer.heartbeat.interval.ms` is 5 s).
+    #[must_use]
+    pub fn group_heartbeat(mut self, interval: Duration) -> Self {
+        self.settings.next_generation.heartbeat = interval;
+        self
+    }
+
+    /// The least time between two assignments of a KIP-848 group (default 0; Kafka's
+    /// `group.consumer.assignment.interval.ms` is 1 s, within which a newcomer is given nothing).
+    #[must_use]
+    pub fn group_assignment_interval(mut self, interval: Duration) -> Self {
+        self.settings.next_generation.assignment = interval;
+        self
+    }
+
+    /// A broker that does not know KIP-848, as before Apache Kafka 4.0: `group.protocol=auto` then joins as a classic member.
+    #[must_use]
+    pub fn classic_groups_only(mut self) -> Self {
+        self.settings.group_protocols = GroupProtocols::ClassicOnly;
         self
     }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::call::{Call, Serve};
-use super::groups::Group;
-use super::groups::classic::{Member, Phase};
+use super::groups::classic::{Classic, Member, Phase};
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup, DescribedGroupMember};
 
@@ -12,15 +11,18 @@ pub(super) async fn respond(call: Arc<Call>, request: DescribeGroupsRequest) -> 
     let state = call.shared.state();
     let groups = request.groups.iter().map(|id| match (state.check_coordinator(call.node, id), state.groups.get(id)) {
         (Err(error), _) => refused(id, error),
-        (Ok(()), Some(group)) => describe(id, group),
-        // Up to version 5 a group that is not there is dead, without error.
-        (Ok(()), None) => DescribedGroup { group_id: id.clone(), group_state: "Dead".into(), ..Default::default() },
+        (Ok(()), Some(group)) => group.membership.classic().map_or_else(|| dead(id), |classic| describe(id, classic)),
+        (Ok(()), None) => dead(id),
     });
     DescribeGroupsResponse { groups: groups.collect(), ..Default::default() }
 }
 
-fn describe(id: &str, group: &Group) -> DescribedGroup {
-    let membership = &group.membership;
+/// Up to version 5 a group that is not there, or is a KIP-848 group, is dead, without error.
+fn dead(id: &str) -> DescribedGroup {
+    DescribedGroup { group_id: id.into(), group_state: "Dead".into(), ..Default::default() }
+}
+
+fn describe(id: &str, membership: &Classic) -> DescribedGroup {
     let protocol = if membership.phase() == Phase::Stable { membership.protocol() } else { "" };
     let describe = |(member_id, member): (&str, &Member)| DescribedGroupMember {
         member_id: member_id.into(),

@@ -2,9 +2,10 @@
 
 use super::call::{Call, Close, Served};
 use super::{
-    api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster, describe_configs,
-    describe_groups, fetch, find_coordinator, heartbeat, init_producer_id, join_group, leave_group, list_groups,
-    list_offsets, metadata, offset_commit, offset_fetch, offset_for_leader_epoch, produce, sync_group,
+    api_versions, consumer_group_describe, consumer_group_heartbeat, create_partitions, create_topics, delete_groups,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_groups, fetch, find_coordinator,
+    heartbeat, init_producer_id, join_group, leave_group, list_groups, list_offsets, metadata, offset_commit,
+    offset_delete, offset_fetch, offset_for_leader_epoch, produce, sync_group,
 };
 use crate::wire::message::ApiKey;
 
@@ -13,7 +14,7 @@ pub(super) async fn serve(call: Call) -> Result<Served, Close> {
     if call.api == ApiKey::ApiVersions {
         return api_versions::serve(call).await;
     }
-    if !api_versions::serves(call.api, call.version()) {
+    if !api_versions::serves(&call.shared.settings, call.api, call.version()) {
         return Err(Close::Unanswerable(format!("{} version {} is not served", call.api, call.version())));
     }
     match call.api {
@@ -38,6 +39,10 @@ pub(super) async fn serve(call: Call) -> Result<Served, Close> {
         ApiKey::DescribeConfigs => call.serve(describe_configs::respond).await,
         ApiKey::CreatePartitions => call.serve(create_partitions::respond).await,
         ApiKey::DescribeCluster => call.serve(describe_cluster::respond).await,
+        ApiKey::DeleteGroups => call.serve(delete_groups::respond).await,
+        ApiKey::OffsetDelete => call.serve(offset_delete::respond).await,
+        ApiKey::ConsumerGroupHeartbeat => call.serve(consumer_group_heartbeat::respond).await,
+        ApiKey::ConsumerGroupDescribe => call.serve(consumer_group_describe::respond).await,
         api => Err(Close::Unanswerable(format!("{api} is not served"))),
     }
 }

@@ -24,7 +24,7 @@ pub(super) async fn respond(call: Arc<Call>, request: JoinGroupRequest) -> JoinG
     let receiver = {
         let mut state = call.shared.state();
         let checked = state.check_coordinator(call.node, &request.group_id);
-        if let Err(error) = checked.and_then(|()| state.groups.open(&request.group_id).map(drop)) {
+        if let Err(error) = checked.and_then(|()| state.groups.open_classic(&request.group_id)) {
             return request.refuse(error);
         }
         let random = state.random().u128(..);

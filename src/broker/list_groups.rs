@@ -12,11 +12,16 @@ pub(super) async fn respond(call: Arc<Call>, request: ListGroupsRequest) -> List
     let listed = own.map(|(id, group)| ListedGroup {
         group_id: id.into(),
         protocol_type: group.membership.protocol_type().into(),
-        group_state: group.membership.phase().name().into(),
+        group_state: group.membership.state().into(),
+        group_type: group.membership.kind().into(),
     });
-    let wanted =
-        |group: &ListedGroup| request.states_filter.iter().any(|state| state.eq_ignore_ascii_case(&group.group_state));
-    let groups = listed.filter(|group| request.states_filter.is_empty() || wanted(group)).collect();
+    let fits = |filter: &[String], word: &str| {
+        filter.is_empty() || filter.iter().any(|wanted| wanted.eq_ignore_ascii_case(word))
+    };
+    let wanted = |group: &ListedGroup| {
+        fits(&request.states_filter, &group.group_state) && fits(&request.types_filter, &group.group_type)
+    };
+    let groups = listed.filter(wanted).collect();
     ListGroupsResponse { groups, ..Default::default() }
 }
 

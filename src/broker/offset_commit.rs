@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::call::{Call, Serve};
 use super::groups::Committed;
 use super::groups::classic::Claim;
+use super::groups::membership::Membership;
 use super::state::State;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -15,13 +16,20 @@ use crate::wire::message::{
 /// The longest text that goes with an offset, as Kafka's `offset.metadata.max.bytes`.
 const MAX_METADATA: usize = 4096;
 
+/// The first version that knows the errors of KIP-848.
+const FIRST_WITH_EPOCHS: i16 = 9;
+
 pub(super) async fn respond(call: Arc<Call>, request: OffsetCommitRequest) -> OffsetCommitResponse {
     let now = call.shared.now();
     let mut state = call.shared.state();
     if let Err(error) = admit(&mut state, &call, &request, now) {
         return request.refuse(error);
     }
-    each(&request, |topic, wanted| keep(&mut state, &request.group_id, topic, wanted))
+    let version = call.version();
+    each(&request, |topic, wanted| {
+        is_own(&state, version, &request, topic, wanted)?;
+        keep(&mut state, &request.group_id, topic, wanted)
+    })
 }
 
 fn admit(
@@ -37,11 +45,31 @@ fn admit(
         generation: request.generation_id_or_member_epoch,
     };
     if state.groups.get(&request.group_id).is_none() && claim.generation >= 0 {
-        return Err(KafkaError::IllegalGeneration);
+        let is_told = call.version() >= FIRST_WITH_EPOCHS;
+        return Err(if is_told { KafkaError::GroupIdNotFound } else { KafkaError::IllegalGeneration });
     }
-    state.groups.open(&request.group_id)?;
+    if state.groups.open(&request.group_id)?.membership.classic().is_none() {
+        // Each partition has an epoch of its own there.
+        return Ok(());
+    }
     let may = state.groups.act(&request.group_id, |membership| membership.commit(now, &claim));
     may.unwrap_or(Err(KafkaError::UnknownMemberId))
+}
+
+/// Whether a member of a KIP-848 group may commit this partition.
+fn is_own(
+    state: &State,
+    version: i16,
+    request: &OffsetCommitRequest,
+    topic: &str,
+    wanted: &OffsetCommitRequestPartition,
+) -> Result<(), KafkaError> {
+    let Some(Membership::NextGeneration(members)) = state.groups.get(&request.group_id).map(|group| &group.membership)
+    else {
+        return Ok(());
+    };
+    let share = state.topics.get(topic).map(|topic| (topic.id, wanted.partition_index));
+    members.commit(&request.member_id, request.generation_id_or_member_epoch, version, share)
 }
 
 fn keep(state: &mut State, group: &str, topic: &str, wanted: &OffsetCommitRequestPartition) -> Result<(), KafkaError> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::call::{Call, Serve};
 use super::groups::Group;
+use super::groups::membership::Membership;
 use super::state::State;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -16,11 +17,10 @@ use crate::wire::message::{
 
 pub(super) async fn respond(call: Arc<Call>, request: OffsetFetchRequest) -> OffsetFetchResponse {
     let state = call.shared.state();
-    let groups =
-        groups(&request).into_iter().map(|wanted| match state.check_coordinator(call.node, &wanted.group_id) {
-            Ok(()) => fetch(&state, wanted),
-            Err(error) => refused(wanted, error),
-        });
+    let groups = groups(&request).into_iter().map(|wanted| match admit(&state, &call, &wanted) {
+        Ok(()) => fetch(&state, wanted),
+        Err(error) => refused(wanted, error),
+    });
     shaped(&request, groups.collect())
 }
 
@@ -37,6 +37,15 @@ fn groups(request: &OffsetFetchRequest) -> Vec<OffsetFetchRequestGroup> {
         topics.collect()
     });
     vec![OffsetFetchRequestGroup { group_id: request.group_id.clone(), topics, ..Default::default() }]
+}
+
+/// Members of a KIP-848 group are told nothing under an epoch that is not theirs.
+fn admit(state: &State, call: &Call, wanted: &OffsetFetchRequestGroup) -> Result<(), KafkaError> {
+    state.check_coordinator(call.node, &wanted.group_id)?;
+    match state.groups.get(&wanted.group_id).map(|group| &group.membership) {
+        Some(Membership::NextGeneration(members)) => members.may_read(wanted.member_id.as_deref(), wanted.member_epoch),
+        Some(Membership::Classic(_)) | None => Ok(()),
+    }
 }
 
 fn fetch(state: &State, wanted: OffsetFetchRequestGroup) -> OffsetFetchResponseGroup {

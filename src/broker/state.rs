@@ -89,7 +89,7 @@ impl Refusal {
 impl Shared {
     pub(super) fn new(settings: Settings, nodes: BTreeMap<i32, Node>) -> Self {
         let random = fastrand::Rng::new();
-        let groups = Groups::new(settings.first_join_wait);
+        let groups = Groups::new(settings.first_join_wait, settings.next_generation);
         let state = State { nodes, topics: Topics::default(), groups, held: 0, next_producer_id: 1000, random };
         let (faults, sessions, started) = (Arc::default(), Mutex::default(), Instant::now());
         Self { settings, faults, sessions, started, state: Mutex::new(state) }

@@ -43,7 +43,8 @@ fn sync(membership: &mut Classic, now: std::time::Duration, ticket: Ticket, requ
 
 fn check(state: &State, call: &Call, request: &SyncGroupRequest) -> Result<(), KafkaError> {
     state.check_coordinator(call.node, &request.group_id)?;
-    let membership = &state.groups.get(&request.group_id).ok_or(KafkaError::UnknownMemberId)?.membership;
+    let group = state.groups.get(&request.group_id);
+    let membership = group.and_then(|group| group.membership.classic()).ok_or(KafkaError::UnknownMemberId)?;
     let differs = |told: &Option<String>, known: &str| told.as_deref().is_some_and(|told| told != known);
     let is_same_generation = request.generation_id == membership.generation();
     if is_same_generation

@@ -213,7 +213,7 @@ async fn groups_are_listed_and_described() {
         let listed = client.call(version, &ListGroupsRequest::default()).await;
         assert_eq!((listed.groups.len(), listed.groups[0].group_id.as_str()), (1, GROUP));
     }
-    let empty = client.call(4, &ListGroupsRequest { states_filter: vec!["Empty".into()] }).await;
+    let empty = client.call(4, &ListGroupsRequest { states_filter: vec!["Empty".into()], ..Default::default() }).await;
     assert_eq!(empty.groups.len(), 0);
     let request = DescribeGroupsRequest { groups: vec![GROUP.into(), "u".into()], ..Default::default() };
     let described = client.call(5, &request).await;

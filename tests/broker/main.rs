@@ -14,5 +14,6 @@ mod faults;
 mod fetch;
 mod groups;
 mod history;
+mod next_generation;
 mod produce;
 mod requests;

@@ -114,6 +114,10 @@ impl Classic {
         }
     }
 
+    pub(in crate::broker) fn is_empty(&self) -> bool {
+        self.members.is_empty() && self.given.is_empty()
+    }
+
     pub(in crate::broker) fn phase(&self) -> Phase {
         self.phase
     }

@@ -1,13 +1,16 @@
 //! Groups: their committed offsets and their members.
 //!
 //! ```text
-//!  JoinGroup, SyncGroup, ... -> Groups -> Classic (pure) -> answers -> the requests that wait for them
+//!  JoinGroup, SyncGroup, ... -> Groups -> Classic (pure) ---------> answers -> the requests that wait for them
+//!  ConsumerGroupHeartbeat ------> |  ---> NextGeneration (pure) --> the answer
 //!                                 ^
 //!                     clock ------+   sessions and rebalances that time ends
 //! ```
 
 pub(super) mod classic;
 pub(super) mod clock;
+pub(super) mod membership;
+pub(super) mod next_generation;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,6 +19,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
 use self::classic::{Answer, Classic, Ticket};
+use self::membership::Membership;
+use self::next_generation::{NextGeneration, Times};
+use crate::broker::state::Refusal;
 use crate::wire::kafka_error::KafkaError;
 
 /// Groups at a time. Console tools make one each time they run.
@@ -34,7 +40,14 @@ pub(super) struct Committed {
 pub(super) struct Group {
     /// By topic and partition.
     pub(super) offsets: BTreeMap<(String, i32), Committed>,
-    pub(super) membership: Classic,
+    pub(super) membership: Membership,
+}
+
+/// Whether a request may make a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Joins {
+    Yes,
+    No,
 }
 
 /// All groups, with the requests that wait for an answer.
@@ -46,14 +59,16 @@ pub(super) struct Groups {
     waiting: HashMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
     first_wait: Duration,
+    times: Times,
     /// When the clock will look next.
     armed: Option<Duration>,
     clock: Arc<Notify>,
 }
 
 impl Groups {
-    pub(super) fn new(first_wait: Duration) -> Self {
+    pub(super) fn new(first_wait: Duration, times: Times) -> Self {
         Self {
+            times,
             by_id: BTreeMap::new(),
             moved: BTreeMap::new(),
             waiting: HashMap::new(),
@@ -82,8 +97,55 @@ impl Groups {
             return Err(KafkaError::GroupMaxSizeReached);
         }
         let first_wait = self.first_wait;
-        let make = || Group { offsets: BTreeMap::new(), membership: Classic::new(first_wait) };
+        let membership = || Membership::Classic(Classic::new(first_wait));
+        let make = || Group { offsets: BTreeMap::new(), membership: membership() };
         Ok(self.by_id.entry(group.to_owned()).or_insert_with(make))
+    }
+
+    /// The group as one whose members elect a leader: a KIP-848 group that has no members becomes one.
+    pub(super) fn open_classic(&mut self, group: &str) -> Result<(), KafkaError> {
+        let first_wait = self.first_wait;
+        let membership = &mut self.open(group)?.membership;
+        match membership {
+            Membership::Classic(_) => {}
+            Membership::NextGeneration(next) if next.is_empty() => {
+                *membership = Membership::Classic(Classic::new(first_wait));
+            }
+            // Apache Kafka takes such a member in; a development broker has no groups that are on their way.
+            Membership::NextGeneration(_) => return Err(KafkaError::InconsistentGroupProtocol),
+        }
+        Ok(())
+    }
+
+    /// Lets something happen to a KIP-848 group. When somebody joins, the group is made, or made of an empty classic one.
+    pub(super) fn act_next<T>(
+        &mut self,
+        group: &str,
+        joins: Joins,
+        act: impl FnOnce(&mut NextGeneration) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
+        let times = self.times;
+        let missing = || Refusal::new(KafkaError::GroupIdNotFound, format!("Group {group} not found."));
+        if joins == Joins::Yes {
+            self.open(group).map_err(|error| Refusal::new(error, error.meaning()))?;
+        }
+        let membership = &mut self.by_id.get_mut(group).ok_or_else(missing)?.membership;
+        if joins == Joins::Yes && membership.classic().is_some_and(Classic::is_empty) {
+            *membership = Membership::NextGeneration(NextGeneration::new(times));
+        }
+        let Membership::NextGeneration(next) = membership else {
+            let why = format!("Group {group} is not a consumer group.");
+            return Err(Refusal::new(KafkaError::GroupIdNotFound, why));
+        };
+        let outcome = act(next);
+        let deadline = next.next_deadline();
+        self.arm(deadline);
+        outcome
+    }
+
+    /// Forgets a group with its offsets.
+    pub(super) fn remove(&mut self, group: &str) {
+        self.by_id.remove(group);
     }
 
     /// Where a group was moved to by hand.
@@ -113,16 +175,21 @@ impl Groups {
         (ticket, receiver)
     }
 
-    /// Lets something happen to a group's members, and hands out the answers that come of it. `None` if there is no such group.
+    /// Lets something happen to a classic group's members, and hands out the answers that come of it. `None` if there is no such group.
     pub(super) fn act<T>(&mut self, group: &str, act: impl FnOnce(&mut Classic) -> T) -> Option<T> {
-        let membership = &mut self.by_id.get_mut(group)?.membership;
-        let outcome = act(membership);
-        let (answers, deadline) = (membership.take_answers(), membership.next_deadline());
+        let Membership::Classic(classic) = &mut self.by_id.get_mut(group)?.membership else { return None };
+        let outcome = act(classic);
+        let (answers, deadline) = (classic.take_answers(), classic.next_deadline());
         self.hand_out(answers);
+        self.arm(deadline);
+        Some(outcome)
+    }
+
+    /// Wakes the clock if it would look too late.
+    fn arm(&mut self, deadline: Option<Duration>) {
         if deadline.is_some_and(|deadline| self.armed.is_none_or(|armed| deadline < armed)) {
             self.clock.notify_one();
         }
-        Some(outcome)
     }
 
     fn hand_out(&mut self, answers: Vec<(Ticket, Answer)>) {

@@ -156,6 +156,10 @@ apis! {
     SaslAuthenticate(SaslAuthenticateRequest) = 36,
     /// Gives topics more partitions.
     CreatePartitions(CreatePartitionsRequest) = 37,
+    /// Removes groups.
+    DeleteGroups(DeleteGroupsRequest) = 42,
+    /// Removes positions of a group.
+    OffsetDelete(OffsetDeleteRequest) = 47,
     /// Tells the cluster's brokers and its name.
     DescribeCluster(DescribeClusterRequest) = 60,
     /// Joins, keeps and leaves a KIP-848 group.

@@ -5,8 +5,8 @@ use crate::wire::codec::messages;
 
 impl Request for ListGroupsRequest {
     const API: ApiKey = ApiKey::ListGroups;
-    const VERSIONS: VersionRange = VersionRange::new(0, 4);
-    const CLIENT_VERSIONS: VersionRange = VersionRange::new(0, 4);
+    const VERSIONS: VersionRange = VersionRange::new(0, 5);
+    const CLIENT_VERSIONS: VersionRange = VersionRange::new(0, 5);
     const FLEXIBLE_FROM: i16 = 3;
     type Response = ListGroupsResponse;
 }
@@ -16,6 +16,8 @@ messages! {
     pub struct ListGroupsRequest {
         /// The states wanted; none is all.
         states_filter: Vec<String>, since 4;
+        /// The kinds wanted, `classic` or `consumer`; none is all.
+        types_filter: Vec<String>, since 5;
     }
 
     /// Answers a [`ListGroupsRequest`].
@@ -36,5 +38,7 @@ messages! {
         protocol_type: String;
         /// The group's state.
         group_state: String, ignorable since 4;
+        /// The group's kind: `classic`, or `consumer` for KIP-848.
+        group_type: String, ignorable since 5;
     }
 }

@@ -33,6 +33,7 @@ pub mod consumer_group_describe;
 pub mod consumer_group_heartbeat;
 pub mod create_partitions;
 pub mod create_topics;
+pub mod delete_groups;
 pub mod delete_records;
 pub mod delete_topics;
 pub mod describe_cluster;
@@ -48,6 +49,7 @@ pub mod list_groups;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_commit;
+pub mod offset_delete;
 pub mod offset_fetch;
 pub mod offset_for_leader_epoch;
 pub mod produce;
@@ -64,6 +66,7 @@ pub use consumer_group_describe::{ConsumerGroupDescribeRequest, ConsumerGroupDes
 pub use consumer_group_heartbeat::*;
 pub use create_partitions::*;
 pub use create_topics::*;
+pub use delete_groups::*;
 pub use delete_records::*;
 pub use delete_topics::*;
 pub use describe_cluster::*;
@@ -79,6 +82,7 @@ pub use list_groups::*;
 pub use list_offsets::*;
 pub use metadata::*;
 pub use offset_commit::*;
+pub use offset_delete::*;
 pub use offset_fetch::*;
 pub use offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, OffsetForLeaderPartition, OffsetForLeaderTopic,

@@ -96,6 +96,7 @@ oracle! {
     consumer_group_heartbeat_agrees_with_the_schema: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse;
     create_partitions_agrees_with_the_schema: CreatePartitionsRequest, CreatePartitionsResponse;
     create_topics_agrees_with_the_schema: CreateTopicsRequest, CreateTopicsResponse;
+    delete_groups_agrees_with_the_schema: DeleteGroupsRequest, DeleteGroupsResponse;
     delete_records_agrees_with_the_schema: DeleteRecordsRequest, DeleteRecordsResponse;
     delete_topics_agrees_with_the_schema: DeleteTopicsRequest, DeleteTopicsResponse;
     describe_cluster_agrees_with_the_schema: DescribeClusterRequest, DescribeClusterResponse;
@@ -111,6 +112,7 @@ oracle! {
     list_offsets_agrees_with_the_schema: ListOffsetsRequest, ListOffsetsResponse;
     metadata_agrees_with_the_schema: MetadataRequest, MetadataResponse;
     offset_commit_agrees_with_the_schema: OffsetCommitRequest, OffsetCommitResponse;
+    offset_delete_agrees_with_the_schema: OffsetDeleteRequest, OffsetDeleteResponse;
     offset_fetch_agrees_with_the_schema: OffsetFetchRequest, OffsetFetchResponse;
     offset_for_leader_epoch_agrees_with_the_schema: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse;
     produce_agrees_with_the_schema: ProduceRequest, ProduceResponse;
