@@ -12,6 +12,7 @@ pub(crate) const CASES: &[Case] = &[
     case!(JavaAndPython, kafka_python_writes_and_reads_on_the_development_broker),
     case!(JavaAndPython, kafka_python_shares_a_group_and_lists_it_on_the_development_broker),
     case!(JavaAndPython, librdkafka_reads_in_a_group_and_lists_it_on_the_development_broker),
+    case!(JavaAndPython, librdkafka_shares_a_kip_848_group_on_the_development_broker),
 ];
 
 /// Runs a body of blocking calls while the broker serves them.
@@ -84,5 +85,19 @@ fn librdkafka_reads_in_a_group_and_lists_it_on_the_development_broker(_: &Shared
         let told = &broker.python("rd_group.py", &[topic, "rd-group", "50"], "")[0];
         assert_eq!((&told["seen"], &told["committed"]), (&50.into(), &50.into()), "{told}");
         assert_eq!(told["listed"], serde_json::json!(["rd-group"]), "{told}");
+    });
+}
+
+fn librdkafka_shares_a_kip_848_group_on_the_development_broker(_: &Shared) {
+    with_fifty_records(|broker, topic| {
+        let told = &broker.python("rd_next.py", &[topic, "next-group", "50"], "")[0];
+        assert_eq!((&told["seen"], &told["committed"]), (&50.into(), &50.into()), "{told}");
+        assert_eq!(
+            (&told["shares"], &told["described"]),
+            (&serde_json::json!([2, 2]), &serde_json::json!([2, 2])),
+            "{told}"
+        );
+        assert_eq!((&told["state"], &told["listed"]), (&"STABLE".into(), &serde_json::json!(["next-group"])), "{told}");
+        assert_eq!((&told["kept"], &told["back"], &told["alone"]), (&2.into(), &2.into(), &4.into()), "{told}");
     });
 }
