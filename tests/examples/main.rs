@@ -14,11 +14,11 @@ mod support;
 mod backfill;
 mod bad_input;
 mod consumers;
-
 mod follow;
 mod hostile;
 mod pipeline;
 mod producers;
+mod status;
 
 use std::time::Duration;
 

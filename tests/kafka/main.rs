@@ -19,6 +19,7 @@ mod library;
 mod python;
 mod recovery;
 mod shop;
+mod status;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -75,7 +76,7 @@ impl Shared {
 fn main() -> ExitCode {
     harness::own_if_told();
     let shared = Arc::new(Shared::default());
-    let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES];
+    let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice()].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

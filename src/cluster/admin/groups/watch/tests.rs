@@ -95,3 +95,27 @@ fn a_look_that_a_leader_did_not_answer_changes_nothing() {
     blind.look(Sight { at: Duration::from_secs(1), position: Some(40), start: None, end: Some(40) });
     assert_eq!(blind.judge(true), (Verdict::Ok, Some(0.0)));
 }
+
+#[test]
+fn what_was_seen_once_is_not_forgotten_by_a_look_that_sees_less() {
+    let mut blind = Watch::begin(Sight::default());
+    assert!(!blind.is_decided(), "nothing is known: {blind:?}");
+    let at = Duration::from_secs;
+    blind.look(Sight { at: at(1), position: Some(40), start: None, end: Some(90) });
+    blind.look(Sight { at: at(2), position: Some(90), start: None, end: Some(95) });
+    // What was there when the end was first seen has been read.
+    assert_eq!(blind.judge(true).0, Verdict::Ok);
+    let mut expired = watch(&[(0, 40, 90)]);
+    expired.look(Sight { at: at(1), position: None, start: Some(0), end: Some(90) });
+    assert_eq!((expired.lag(), expired.judge(true).0), (Some(50), Verdict::Stalled));
+}
+
+#[test]
+fn looks_after_the_last_commit_do_not_make_it_look_slower() {
+    assert_verdict(&[(0, 0, 1000), (1, 100, 1000), (3, 300, 1000), (4, 300, 1000)], Verdict::Ok, Some(7.0), true);
+}
+
+#[test]
+fn what_moves_and_belongs_to_nobody_any_more_has_no_time_to_drain() {
+    assert_eq!(watch(&[(0, 40, 90), (1, 50, 90)]).judge(false), (Verdict::Stopped, None));
+}
