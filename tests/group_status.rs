@@ -23,8 +23,9 @@ use orderflow::wire::compression::Compression;
 use orderflow::wire::connection::Connection;
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::{
-    ApiKey, ConsumerGroupHeartbeatRequest, JoinGroupRequest, JoinGroupRequestProtocol, LeaveGroupRequest, MemberIdentity, OffsetCommitRequest,
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic, SyncGroupRequest, SyncGroupRequestAssignment,
+    ApiKey, ConsumerGroupHeartbeatRequest, JoinGroupRequest, JoinGroupRequestProtocol, LeaveGroupRequest,
+    MemberIdentity, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, SyncGroupRequest,
+    SyncGroupRequestAssignment,
 };
 
 const GROUP: &str = "inventory";

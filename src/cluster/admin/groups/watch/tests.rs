@@ -102,9 +102,9 @@ fn what_was_seen_once_is_not_forgotten_by_a_look_that_sees_less() {
     assert!(!blind.is_decided(), "nothing is known: {blind:?}");
     let at = Duration::from_secs;
     blind.look(Sight { at: at(1), position: Some(40), start: None, end: Some(90) });
-    blind.look(Sight { at: at(2), position: Some(90), start: None, end: Some(95) });
-    // What was there when the end was first seen has been read.
-    assert_eq!(blind.judge(true).0, Verdict::Ok);
+    blind.look(Sight { at: at(2), position: Some(90), start: None, end: Some(110) });
+    // 50 a second are read and 10 arrive, counted from where the end was first seen.
+    assert_eq!(blind.judge(true), (Verdict::Ok, Some(0.5)));
     let mut expired = watch(&[(0, 40, 90)]);
     expired.look(Sight { at: at(1), position: None, start: Some(0), end: Some(90) });
     assert_eq!((expired.lag(), expired.judge(true).0), (Some(50), Verdict::Stalled));
