@@ -81,6 +81,8 @@ codes! {
     StoreLocked = "STO-LOCKED",
     /// The store belongs to another group or another order type.
     StoreForeign = "STO-FOREIGN",
+    /// The group's committed offsets name another store.
+    StoreClaimed = "STO-CLAIMED",
     /// The store's format is newer than this library.
     StoreFormat = "STO-FORMAT",
     /// Somebody else moved the position (rule R2).

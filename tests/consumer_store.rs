@@ -279,7 +279,7 @@ async fn a_group_whose_positions_are_in_another_store_is_left_alone() {
     write(&broker, 0, &entries(0..10));
     Shop::new().settle(&config(&broker), &log).await.unwrap();
     let error = Shop::new().settle(&config(&broker), &log).await.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::StoreForeign, "{error}");
+    assert_eq!(error.code(), ErrorCode::StoreClaimed, "{error}");
     assert_eq!(log.order_ids("applied").len(), 10);
     broker.shutdown().await;
 }

@@ -37,6 +37,12 @@ struct Arguments {
     /// Where the effects are kept: a path, or postgres://... in a later release
     #[arg(long)]
     store: Option<String>,
+    /// Take the group over from another store, from the group's committed offsets; the store is not complete then
+    #[arg(long, conflicts_with = "rebuild")]
+    adopt: bool,
+    /// Take the group over with an empty store, built from the beginning of the log
+    #[arg(long, conflicts_with = "backfill")]
+    rebuild: bool,
     /// Stop at the end that the topic has now
     #[arg(short, long)]
     exit_at_end: bool,
@@ -47,6 +53,10 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     backfill: Option<PathBuf>,
 }
+
+/// What a rebuilt store lacks.
+const LOST_TO_A_LOG: &str = "building the store from the beginning of the log, which cannot give back: backfilled files, \
+                             moves by command, fixed and discarded dead letters";
 
 /// An order type with a built-in effect.
 pub trait Effect: Order {
@@ -122,6 +132,13 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
         .group(group)
         .store(store)
         .observe(move |settled| teller.tell(settled));
+    if arguments.adopt {
+        builder = builder.adopt();
+    }
+    if arguments.rebuild {
+        output::complain(LOST_TO_A_LOG);
+        builder = builder.rebuild();
+    }
     if arguments.exit_at_end {
         builder = builder.until_end();
     }

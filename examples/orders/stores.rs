@@ -1,7 +1,7 @@
 //! `orders stock | deliveries | verify`: what a store holds, also while a consumer holds the store.
 
 use orderflow::Result;
-use orderflow::store::{Audit, Query, Row, StoreReader};
+use orderflow::store::{Audit, PositionRow, Query, Row, StoreReader};
 
 use crate::face::Flags;
 use crate::face::finish::Ending;
@@ -16,7 +16,20 @@ pub(crate) async fn show(flags: &Flags, lines: &Lines, store: &str, query: Query
         page.iter().for_each(|row| table.row(row.to_object()));
     }
     table.finish();
+    tell_adopted(store).await?;
     Ok(Ending::Done)
+}
+
+/// Says where the store is not complete from its beginning.
+async fn tell_adopted(store: &str) -> Result<()> {
+    for row in StoreReader::open(store).await?.ask(Query::Positions).rows().await? {
+        if let Row::Position(PositionRow { topic, partition: Some(partition), adopted: Some(offset), .. }) = row {
+            complain(&format!(
+                "this store is not complete from its beginning: it took {topic}/{partition} over at offset {offset}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Prints the audit.
@@ -29,6 +42,7 @@ pub(crate) async fn verify(flags: &Flags, lines: &Lines, store: &str) -> Result<
     let mut table = Table::new(flags, lines);
     table.row(Row::Audit(audit).to_object());
     table.finish();
+    tell_adopted(store).await?;
     Ok(if holds { Ending::Done } else { Ending::Undone })
 }
 

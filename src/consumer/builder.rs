@@ -4,6 +4,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use super::claim::{Claim, Takeover};
 use super::commit::{Committer, GroupOffsets};
 use super::config::ConsumerConfig;
 use super::dispatch::Dispatch;
@@ -57,6 +58,7 @@ pub struct Undecided;
 #[derive(Debug)]
 pub struct InStore<S> {
     pub(crate) store: S,
+    takeover: Takeover,
 }
 
 /// Orders go to a handler, positions to Kafka: at least once.
@@ -82,7 +84,7 @@ impl<O: Order> ConsumerBuilder<O> {
 
     /// Applies the orders to this store, where each takes effect once. It is closed when the run ends.
     pub fn store<S: Store<O>>(self, store: S) -> ConsumerBuilder<O, InStore<S>> {
-        ConsumerBuilder { options: self.options, work: InStore { store } }
+        ConsumerBuilder { options: self.options, work: InStore { store, takeover: Takeover::Refused } }
     }
 
     /// Gives the orders to this handler, each at least once.
@@ -135,6 +137,25 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
 }
 
 impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
+    /// Takes the group over when its commits name another store, or none: every commit then names this one, which goes on
+    /// from the group's committed offsets, and from its own positions where it has any. What lies before is not in this
+    /// store, and its [position rows](crate::store::PositionRow::adopted) say so.
+    ///
+    /// A group that has members is not taken over: the run waits until they are gone.
+    pub fn adopt(mut self) -> Self {
+        self.work.takeover = Takeover::Adopt;
+        self
+    }
+
+    /// Takes the group over for this store, which must be empty, and builds it from the log's beginning. The run fails
+    /// with [`ErrorCode::OffsetOutOfRange`] if the log does not begin at offset 0 any more, with
+    /// [`ErrorCode::ConfigUnsupported`] if the store has positions. It waits for the group's members, as
+    /// [`ConsumerBuilder::adopt`] does.
+    pub fn rebuild(mut self) -> Self {
+        self.work.takeover = Takeover::Rebuild;
+        self
+    }
+
     /// Checks the settings and reaches the cluster.
     ///
     /// # Errors
@@ -147,9 +168,11 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let owner = self.work.store.identity();
         let group = self.options.group_or(Some(&owner.group))?;
         owner.check(&group, O::TYPE)?;
+        let (own, takeover) = (owner.name.clone(), self.work.takeover.into());
         let store = Arc::new(self.work.store);
         let parts = self.options.parts(group).await?;
-        let positions = Arc::new(StorePositions::new(store.clone(), parts.offsets.clone()));
+        let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
+        let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let backoff = parts.config.backoff;
         Ok(parts.consumer(positions, Commits::News, |committer, teller| {
             StoreDispatch::new(store, committer, teller, backoff)

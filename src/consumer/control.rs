@@ -39,6 +39,7 @@ struct State {
 pub(crate) enum Concern {
     Running,
     Topic,
+    Claim,
     Broker(i32),
     Partition(i32),
     Store,

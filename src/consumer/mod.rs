@@ -18,8 +18,10 @@
 //! | [`ConsumerBuilder::store`] | each effect once, whatever crashes, is repeated or runs twice |
 //! | [`ConsumerBuilder::handler`] | each order at least once, in log order for each key |
 
+mod admission;
 mod assignment;
 mod builder;
+mod claim;
 mod commit;
 mod config;
 mod control;

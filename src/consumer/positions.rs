@@ -10,15 +10,26 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
+use super::claim::{Claim, NOT_BEGUN, Takeover};
 use super::commit::{Committed, GroupOffsets, Note};
 use crate::order::Order;
 use crate::place::{Place, TopicPartition};
-use crate::store::{Position, Settled, Start, Store, Topic};
+use crate::store::{ADOPTED, Position, Settled, Start, Store, Topic};
 use crate::wire::kafka_error::KafkaError;
 use crate::{Error, ErrorCode, Result};
 
 /// Where positions are kept.
 pub(crate) trait Positions: Send + Sync {
+    /// Whether this consumer may work for the group; asked before it joins, and before each further try.
+    fn admit(&self) -> BoxFuture<'_, Result<()>>;
+
+    /// Says beside the group's offsets whose these positions are, before their first effect. Returns what was refused.
+    fn claim<'a>(
+        &'a self,
+        topic: &'a Topic,
+        positions: &'a BTreeMap<i32, Position>,
+    ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>>;
+
     /// The positions of these partitions; those that never had one are left out.
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>>;
 
@@ -49,43 +60,71 @@ pub(crate) enum AtDeleted {
 /// Positions in a store, beside the effects.
 pub(crate) struct StorePositions<O, S> {
     store: Arc<S>,
-    offsets: Arc<GroupOffsets>,
+    claim: Claim,
     order: PhantomData<fn() -> O>,
 }
 
 impl<O: Order, S: Store<O>> StorePositions<O, S> {
-    pub(crate) fn new(store: Arc<S>, offsets: Arc<GroupOffsets>) -> Self {
-        Self { store, offsets, order: PhantomData }
+    pub(crate) fn new(store: Arc<S>, claim: Claim) -> Self {
+        Self { store, claim, order: PhantomData }
     }
 
-    /// Refuses to work where the group's commits name another store: its effects are there.
-    fn refuse_another_store(&self, topic: &Topic, committed: &BTreeMap<i32, Committed>) -> Result<()> {
-        let own = &self.store.identity().name;
-        for (partition, committed) in committed {
-            let Note::Store { name, version } = Note::read(&committed.text, committed.offset) else { continue };
-            if name != *own {
-                let group = self.offsets.group();
-                let sentence = format!("group {group} belongs to the store {name} (version {version}), not to {own}");
-                return Err(Error::new(ErrorCode::StoreForeign, sentence)
-                    .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
-                    .remedy("use that store, or give this one a group of its own"));
-            }
-        }
-        Ok(())
+    /// The position of a partition that this store took over and has not begun yet, written as its own.
+    async fn begin_adopted(&self, topic: &Topic, partition: i32, committed: &Committed) -> Result<Position> {
+        let (next, leader_epoch) = (committed.offset, committed.leader_epoch);
+        let reason = if next == 0 { REBUILT } else { ADOPTED }.to_owned();
+        let start = Start { partition, expected: 0, token: fastrand::u128(..), next, leader_epoch, reason };
+        self.store.set_position(topic, start).await.map_err(|error| match error.code() {
+            ErrorCode::StoreConflict => error.retriable(),
+            _ => error,
+        })
     }
 }
 
+/// Why a position is where it is, for the audit.
+const REBUILT: &str = "the beginning of the log";
+
 impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
+    fn admit(&self) -> BoxFuture<'_, Result<()>> {
+        async move {
+            if self.claim.takeover() == Takeover::Refused {
+                return self.claim.demand().await;
+            }
+            let seen = self.claim.seen()?;
+            let own = self.store.positions(&Topic::new(seen.id, seen.name.clone())).await?;
+            match self.claim.takeover() {
+                Takeover::Rebuild => self.claim.rebuild(&seen, &own).await,
+                Takeover::Adopt | Takeover::Refused => self.claim.adopt(&own).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn claim<'a>(
+        &'a self,
+        topic: &'a Topic,
+        positions: &'a BTreeMap<i32, Position>,
+    ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
+        self.claim.stake(topic, positions).boxed()
+    }
+
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {
         async move {
-            let committed = self.offsets.read(&topic.name, partitions).await?;
-            self.refuse_another_store(topic, &committed)?;
-            let positions = self.store.positions(topic).await?;
+            let committed = self.claim.offsets.read(&topic.name, partitions).await?;
+            let mut positions = self.store.positions(topic).await?;
             for (partition, committed) in &committed {
-                if let Some(position) = positions.get(partition)
-                    && let Some(sentence) = reset_from_outside(topic, *partition, committed, position)
-                {
-                    tracing::warn!(partition, "{sentence}");
+                let at = TopicPartition::new(topic.name.clone(), *partition);
+                self.claim.refuse_another(&at, committed.offset, &committed.text)?;
+                match positions.get(partition) {
+                    Some(position) => {
+                        if let Some(sentence) = read_elsewhere(topic, *partition, committed, position) {
+                            tracing::warn!(partition, "{sentence}");
+                        }
+                    }
+                    None if is_not_begun(committed) => {
+                        positions.insert(*partition, self.begin_adopted(topic, *partition, committed).await?);
+                    }
+                    None => {}
                 }
             }
             Ok(positions)
@@ -118,6 +157,19 @@ impl KafkaPositions {
 }
 
 impl Positions for KafkaPositions {
+    /// Members without a store may share a group with whomever they like.
+    fn admit(&self) -> BoxFuture<'_, Result<()>> {
+        async { Ok(()) }.boxed()
+    }
+
+    fn claim<'a>(
+        &'a self,
+        _topic: &'a Topic,
+        _positions: &'a BTreeMap<i32, Position>,
+    ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {
         async move {
             let committed = self.offsets.read(&topic.name, partitions).await?;
@@ -160,22 +212,36 @@ impl Positions for KafkaPositions {
     }
 }
 
+/// Whether a store claimed the partition and has not begun it.
+fn is_not_begun(committed: &Committed) -> bool {
+    matches!(Note::read(&committed.text, committed.offset), Note::Store { version: NOT_BEGUN, .. })
+}
+
 /// What is told where somebody else committed another offset than the store's for the group: the store has the effects,
 /// so it goes on from its own.
-fn reset_from_outside(topic: &Topic, partition: i32, committed: &Committed, position: &Position) -> Option<String> {
+fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, position: &Position) -> Option<String> {
     let is_ours = match Note::read(&committed.text, committed.offset) {
         // An older version is usual: commits follow the store.
         Note::Store { version, .. } => version != position.version,
         Note::None | Note::Topic { .. } => false,
     };
-    let (there, here) = (committed.offset, position.next);
-    (!is_ours && there != here).then(|| {
-        let name = &topic.name;
+    let (name, there, here) = (&topic.name, committed.offset, position.next);
+    if is_ours || there == here {
+        return None;
+    }
+    let what = if there > here {
+        let between = there.saturating_sub(here);
         format!(
-            "somebody set the group's offset in {name}/{partition} to {there}, but the store stands at {here} and goes \
-             on from there; to move it, `orders positions set {name} {partition} {there} --reason R --store W`"
+            "{between} offsets of {name}/{partition}, up to {there}, were read by a member of the group that does not feed \
+             this store, or were passed over by hand: the store stands at {here} and applies them now; to leave them out"
         )
-    })
+    } else {
+        format!(
+            "somebody set the group's offset in {name}/{partition} to {there}, but the store stands at {here} and goes on \
+             from there; to move it"
+        )
+    };
+    Some(format!("{what}, `orders positions set {name} {partition} {there} --reason R --store W`"))
 }
 
 /// The position that a commit means; `None` if it was made in another topic of this name (rule R11).
@@ -201,7 +267,7 @@ mod tests {
     fn told(offset: i64, text: &str) -> Option<String> {
         let topic = Topic::new(TopicId::NONE, "orders");
         let committed = Committed { offset, leader_epoch: -1, text: text.to_owned() };
-        reset_from_outside(&topic, 2, &committed, &Position { next: 40, version: 7, ..Position::default() })
+        read_elsewhere(&topic, 2, &committed, &Position { next: 40, version: 7, ..Position::default() })
     }
 
     #[test]
@@ -210,6 +276,14 @@ mod tests {
             let sentence = told(30, text).unwrap();
             assert!(sentence.contains("`orders positions set orders 2 30 --reason R --store W`"), "{sentence}");
         }
+    }
+
+    #[test]
+    fn what_a_member_without_the_store_has_read_is_told_and_applied_all_the_same() {
+        let sentence = told(55, "").unwrap();
+        assert!(sentence.starts_with("15 offsets of orders/2, up to 55, were read by a member"), "{sentence}");
+        assert!(sentence.contains("applies them now"), "{sentence}");
+        assert!(sentence.contains("`orders positions set orders 2 55 --reason R --store W`"), "{sentence}");
     }
 
     #[test]

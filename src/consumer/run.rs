@@ -67,7 +67,7 @@ impl<D: Dispatch> Engine for Run<D> {
 
 /// Why a run ends.
 #[derive(Debug)]
-enum Ending {
+pub(super) enum Ending {
     /// What was asked for is reached, or somebody asked to stop.
     Clean,
     /// Nothing can go on, or what was asked for cannot be reached.
@@ -121,6 +121,9 @@ impl<D: Dispatch> Run<D> {
     async fn work(&mut self, reader: &mut Reader) -> Ending {
         if let Err(error) = self.find_topic().await {
             return Ending::Failed(error);
+        }
+        if let Some(ending) = self.be_admitted().await {
+            return ending;
         }
         self.control.relieve(Concern::Running);
         let mut goal = Goal::default();

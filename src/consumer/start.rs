@@ -5,6 +5,8 @@
 //!        |                                              |            |
 //!        +--never had one--> auto.offset.reset --write--+            +--> diverged: stop
 //! ```
+//! Before a partition begins, the store's claim on it is committed and answered.
+//!
 //! Nothing here waits: a partition that cannot begin now says why and is tried again later by the reader.
 
 use std::collections::BTreeMap;
@@ -76,6 +78,7 @@ impl Starter {
         }
         begun.extend(self.resolve(job, &unknown).await);
         self.validate(&job.topic, &mut begun).await;
+        self.claim(&job.topic, &mut begun).await;
         self.with_ends(job, begun).await
     }
 
@@ -139,6 +142,23 @@ impl Starter {
             let judged = answer.and_then(|end| self.judge(&at, position.next, position.leader_epoch, end));
             if let Err(error) = judged {
                 begun.insert(partition, Err(error));
+            }
+        }
+    }
+
+    /// Lets the group know whose positions these are. A claim that is not answered holds the partition up.
+    async fn claim(&self, topic: &Topic, begun: &mut Answers<Position>) {
+        let held = begun.iter().filter_map(|(partition, begun)| Some((*partition, begun.as_ref().ok()?.clone())));
+        let held: BTreeMap<i32, Position> = held.collect();
+        if held.is_empty() {
+            return;
+        }
+        match self.positions.claim(topic, &held).await {
+            Ok(refused) => refused.into_iter().for_each(|(partition, error)| drop(begun.insert(partition, Err(error)))),
+            Err(error) => {
+                let error = Arc::new(error);
+                let failed = || alike(&error, "its claim on the group cannot be committed");
+                held.into_keys().for_each(|partition| drop(begun.insert(partition, Err(failed()))));
             }
         }
     }

@@ -43,7 +43,7 @@ pub use self::event_id::EventId;
 pub use self::inventory::INSUFFICIENT;
 pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
-pub use self::position::{BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
+pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
 pub use self::query::{
     AppliedSince, Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow,
     OriginalRow, PositionRow, Query, Row, StockRow, Text,

@@ -17,6 +17,9 @@ use crate::place::TopicId;
 /// Its offsets count the orders that were backfilled.
 pub const BACKFILL: i32 = -1;
 
+/// How the reason of a position begins that a store took over from the group's commits, without what lies before it.
+pub const ADOPTED: &str = "adopted from the group's committed offset";
+
 /// A topic as the store knows it: by identity, or by name where brokers tell no identity (rule R11).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Topic {

@@ -282,6 +282,9 @@ pub struct PositionRow {
     pub set_at: Option<String>,
     /// Why it was: `auto.offset.reset=earliest`, or what the operator said.
     pub reason: Option<String>,
+    /// The offset at which the store took the partition over from another one; what lies before it is not in this store.
+    #[serde(default)]
+    pub adopted: Option<i64>,
 }
 
 /// What was applied of a partition, from an offset on.

@@ -169,7 +169,7 @@ impl Reader {
 
     /// Another store's group may become free: that is looked at again, unless the run is to end by itself.
     fn looks_again(&self, error: &Error) -> bool {
-        error.code() == ErrorCode::StoreForeign && self.around.end == End::Never
+        error.code() == ErrorCode::StoreClaimed && self.around.end == End::Never
     }
 
     fn begun(&mut self, partition: i32, position: Position, end: Option<i64>) {

@@ -26,8 +26,8 @@ use crate::store::pack::Unpack;
 use crate::store::schedule::date_of_day;
 use crate::store::standing::Standing;
 use crate::store::{
-    BACKFILL, DeadLetterRow, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow, OriginalRow, PositionRow,
-    Query, Row, StockRow, Text, Topic,
+    ADOPTED, BACKFILL, DeadLetterRow, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow, OriginalRow,
+    PositionRow, Query, Row, StockRow, Text, Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -306,6 +306,7 @@ fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
         let topic = topic(&topics, number)?;
         let start = starts.range((number, partition, 0)..=(number, partition, u64::MAX)).map_err(fault)?.next_back();
         let (set_at, reason) = start.map(|row| read_start(row.map_err(fault)?.1.value())).transpose()?.unzip();
+        let adopted = adopted_at(&starts, (number, partition), first)?;
         Ok(Row::Position(PositionRow {
             topic: topic.name.to_string(),
             partition: (partition != BACKFILL).then_some(partition),
@@ -318,9 +319,31 @@ fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
             topic_id: topic.id.to_string(),
             set_at,
             reason,
+            adopted,
         }))
     });
     rows.collect()
+}
+
+/// Where a partition was taken over: what the next start's account says of where this one began, or `first`.
+fn adopted_at(
+    starts: &impl ReadableTable<(u32, i32, u64), &'static [u8]>,
+    (topic, partition): (u32, i32),
+    first: i64,
+) -> Result<Option<i64>> {
+    let mut adopted = false;
+    for row in starts.range((topic, partition, 0)..=(topic, partition, u64::MAX)).map_err(fault)? {
+        let (_, value) = row.map_err(fault)?;
+        let mut start = Unpack::new(value.value(), "a start");
+        start.i64()?;
+        let reason = start.bytes()?.starts_with(ADOPTED.as_bytes());
+        if adopted {
+            // Each start keeps the account that it closed.
+            return Ok(Some(Standing::decode(start.remaining())?.first));
+        }
+        adopted = reason;
+    }
+    Ok(adopted.then_some(first))
 }
 
 /// When and why a position was set on purpose.

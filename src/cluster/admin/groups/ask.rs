@@ -28,8 +28,21 @@ pub(super) async fn describe(cluster: &Cluster, group: &str) -> Result<Group> {
     classic::describe(&connection, group).await
 }
 
+/// An offset that a group has committed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Commit {
+    /// The partition.
+    pub(crate) at: TopicPartition,
+    /// The next offset to read.
+    pub(crate) offset: i64,
+    /// The leader epoch of the last record read, or -1.
+    pub(crate) leader_epoch: i32,
+    /// The text beside it.
+    pub(crate) text: String,
+}
+
 /// What the group has committed, in every topic, ordered. No commit at all is no error: the group may be new.
-pub(super) async fn committed(cluster: &Cluster, group: &str) -> Result<Vec<(TopicPartition, i64)>> {
+pub(crate) async fn commits(cluster: &Cluster, group: &str) -> Result<Vec<Commit>> {
     let connection = coordinator(cluster, group).await?;
     let mut request = OffsetFetchRequest::default();
     if connection.version_of::<OffsetFetchRequest>().is_some_and(|version| version < MANY_GROUPS) {
@@ -41,34 +54,35 @@ pub(super) async fn committed(cluster: &Cluster, group: &str) -> Result<Vec<(Top
     told(connection.call(request).await?, group)
 }
 
-fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<(TopicPartition, i64)>> {
-    let (mut codes, mut committed) = (vec![answer.error_code], Vec::new());
-    let mut take = |topic: &Arc<str>, partition: i32, offset: i64, code: i16| {
-        codes.push(code);
-        committed.extend((offset >= 0).then(|| (TopicPartition::new(topic.clone(), partition), offset)));
-    };
+fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<Commit>> {
+    let (mut codes, mut commits) = (vec![answer.error_code], Vec::new());
     for topic in answer.topics {
         let name: Arc<str> = topic.name.into();
-        topic
-            .partitions
-            .iter()
-            .for_each(|part| take(&name, part.partition_index, part.committed_offset, part.error_code));
+        for part in topic.partitions {
+            codes.push(part.error_code);
+            let at = TopicPartition::new(name.clone(), part.partition_index);
+            let (offset, leader_epoch) = (part.committed_offset, part.committed_leader_epoch);
+            commits.push(Commit { at, offset, leader_epoch, text: part.metadata.unwrap_or_default() });
+        }
     }
     for told in answer.groups.into_iter().filter(|told| told.group_id == group) {
-        take(&Arc::from(""), -1, -1, told.error_code);
+        codes.push(told.error_code);
         for topic in told.topics {
             let name: Arc<str> = topic.name.into();
-            topic
-                .partitions
-                .iter()
-                .for_each(|part| take(&name, part.partition_index, part.committed_offset, part.error_code));
+            for part in topic.partitions {
+                codes.push(part.error_code);
+                let at = TopicPartition::new(name.clone(), part.partition_index);
+                let (offset, leader_epoch) = (part.committed_offset, part.committed_leader_epoch);
+                commits.push(Commit { at, offset, leader_epoch, text: part.metadata.unwrap_or_default() });
+            }
         }
     }
     if let Some(error) = codes.into_iter().find_map(KafkaError::from_code) {
         return Err(refused(error, group, "the group's offsets were asked for"));
     }
-    committed.sort_unstable();
-    Ok(committed)
+    commits.retain(|commit| commit.offset >= 0);
+    commits.sort_unstable();
+    Ok(commits)
 }
 
 async fn coordinator(cluster: &Cluster, group: &str) -> Result<Connection> {

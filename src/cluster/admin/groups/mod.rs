@@ -27,6 +27,7 @@ use super::persist;
 use crate::cluster::Cluster;
 use crate::error::Result;
 
+pub(crate) use ask::{Commit, commits};
 pub use member::{Member, Membership};
 pub use status::{GroupStatus, PartitionStatus, group_status};
 pub use watch::Verdict;

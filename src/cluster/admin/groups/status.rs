@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 use super::watch::{Sight, Watch};
-use super::{Group, Member, Verdict, age, ask, describe_group, ends, warnings};
+use super::{Group, Member, Verdict, age, commits, describe_group, ends, warnings};
 use crate::cluster::admin::{OffsetSpec, persist};
 use crate::cluster::{Cluster, Missing, TopicState};
 use crate::config::properties;
@@ -106,7 +106,9 @@ impl Observer<'_> {
     async fn look(&mut self) -> Result<Group> {
         let group = describe_group(self.cluster, self.name).await?;
         self.note_statics(&group.members);
-        let committed = persist(self.cluster, || ask::committed(self.cluster, self.name)).await?;
+        let committed = persist(self.cluster, || commits(self.cluster, self.name)).await?;
+        let committed: Vec<(TopicPartition, i64)> =
+            committed.into_iter().map(|commit| (commit.at, commit.offset)).collect();
         let partitions = self.partitions(&group, &committed).await?;
         let bare = partitions.iter().filter(|at| find(&committed, at).is_none());
         let bare: Vec<TopicPartition> = bare.cloned().collect();

@@ -1,0 +1,200 @@
+//! Which store a group's positions are in.
+//!
+//! A store names itself beside each offset that it commits. Effects that are spread over two stores are complete in
+//! neither, so a consumer whose store is not the one that the commits name does not work, nor does it join: it says so and
+//! looks again. Taking a group over is a person's decision; it rewrites the commits before anything is read, so that a
+//! crash in the middle leaves nothing to remember.
+//!
+//! ```text
+//!  before joining   all commits of the group --another store is named--> not admitted, looked at again
+//!       |                     | adopt: every commit names this store, own positions win
+//!       |                     | rebuild: every partition at 0 (the store is empty, the log begins at 0)
+//!       v                     v
+//!  assigned         own position, or the commit that names this store in version 0
+//!       |
+//!       +--> claim: committed, answered, and all commits looked at again --> first effect (rule R10)
+//! ```
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::commit::{Committed, GroupOffsets, Note};
+use crate::cluster::admin::groups::{Commit, commits, describe_group};
+use crate::cluster::admin::{OffsetSpec, list_offsets};
+use crate::cluster::{Cluster, TopicState, TopicView, refusal};
+use crate::place::{Place, TopicPartition};
+use crate::store::{Position, Topic};
+use crate::{Error, ErrorCode, Result};
+
+/// The version in a claim of a store that has no position there yet: it begins where the claim says.
+pub(crate) const NOT_BEGUN: u64 = 0;
+
+/// What becomes of a group whose positions are not this store's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Takeover {
+    /// It is left alone.
+    #[default]
+    Refused,
+    /// This store goes on from the group's committed offsets; where it has a position, from that.
+    Adopt,
+    /// This store, which is empty, is built from the log's beginning.
+    Rebuild,
+}
+
+/// The claim of one store on its group.
+pub(crate) struct Claim {
+    pub(crate) cluster: Cluster,
+    pub(crate) offsets: Arc<GroupOffsets>,
+    pub(crate) topic: Arc<str>,
+    /// The store's name.
+    pub(crate) own: String,
+    pub(crate) takeover: Mutex<Takeover>,
+}
+
+impl Claim {
+    /// The topic as the latest metadata show it, which a takeover needs.
+    pub(crate) fn seen(&self) -> Result<Arc<TopicView>> {
+        match self.cluster.view().topic(&self.topic) {
+            Some(TopicState::Known(topic)) => Ok(topic.clone()),
+            _ => Err(Error::new(ErrorCode::UnknownTopic, "the topic is not known yet")
+                .at(Place::topic(self.topic.clone()))
+                .retriable()),
+        }
+    }
+
+    /// What is to be done about a foreign group, until it is done.
+    pub(crate) fn takeover(&self) -> Takeover {
+        *self.takeover.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn taken_over(&self) {
+        *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Takeover::Refused;
+    }
+
+    /// Whether nobody else's store is named by the group's commits.
+    pub(crate) async fn demand(&self) -> Result<()> {
+        let commits = commits(&self.cluster, self.offsets.group()).await?;
+        commits.iter().try_for_each(|commit| self.refuse_another(&commit.at, commit.offset, &commit.text))
+    }
+
+    /// Refuses a commit that names another store: its effects are there.
+    pub(crate) fn refuse_another(&self, at: &TopicPartition, offset: i64, text: &str) -> Result<()> {
+        match Note::read(text, offset) {
+            Note::Store { name, version } if name != self.own => {
+                let (group, own) = (self.offsets.group(), &self.own);
+                let sentence = format!(
+                    "the positions of group {group} are in the store {name} (version {version}, offset {offset}), not in {own}"
+                );
+                Err(Error::new(ErrorCode::StoreClaimed, sentence).at(Place::partition(at)).remedy(
+                    "run with that store, which serves one process (PostgreSQL will serve many); or let this one take the \
+                     group over with --adopt; or build an empty one from the log's beginning with --rebuild",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the group over with its committed offsets; where this store has a position, that one counts.
+    pub(crate) async fn adopt(&self, own: &BTreeMap<i32, Position>) -> Result<()> {
+        let commits = commits(&self.cluster, self.offsets.group()).await?;
+        let foreign: Vec<Commit> = commits.into_iter().filter(|commit| !self.is_own(commit)).collect();
+        if !foreign.is_empty() {
+            self.demand_no_members().await?;
+        }
+        let mut claims: Vec<(Arc<str>, BTreeMap<i32, Committed>)> = Vec::new();
+        for Commit { at, offset, leader_epoch, .. } in foreign {
+            let known = own.get(&at.partition).filter(|_| at.topic == self.topic);
+            let claim = known.map_or_else(|| self.not_begun(offset, leader_epoch), |position| self.begun(position));
+            tracing::warn!(%at, committed = offset, position = claim.offset, "this store takes the partition over");
+            match claims.iter_mut().find(|(topic, _)| *topic == at.topic) {
+                Some((_, of_topic)) => drop(of_topic.insert(at.partition, claim)),
+                None => claims.push((at.topic, BTreeMap::from([(at.partition, claim)]))),
+            }
+        }
+        for (topic, claims) in claims {
+            self.write(&topic, &claims).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
+        }
+        self.taken_over();
+        Ok(())
+    }
+
+    /// Takes the group over for an empty store, which begins at offset 0 of each partition.
+    pub(crate) async fn rebuild(&self, topic: &TopicView, own: &BTreeMap<i32, Position>) -> Result<()> {
+        if !own.is_empty() {
+            let sentence = format!("the store {} is not empty, and only an empty one can be rebuilt", self.own);
+            return Err(Error::new(ErrorCode::ConfigUnsupported, sentence)
+                .remedy("name a new file; a rebuild that was interrupted goes on without --rebuild"));
+        }
+        let starts = list_offsets(&self.cluster, topic, OffsetSpec::Earliest).await?;
+        if let Some((partition, start)) = starts.iter().find(|(_, start)| **start > 0) {
+            let sentence = format!("the log begins at {start}: a store built from it would lack what was there before");
+            return Err(Error::new(ErrorCode::OffsetOutOfRange, sentence)
+                .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
+                .remedy("restore a backup, or go on from the group's offsets with --adopt"));
+        }
+        if !commits(&self.cluster, self.offsets.group()).await?.iter().all(|commit| self.is_own(commit)) {
+            self.demand_no_members().await?;
+        }
+        let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).collect();
+        self.write(&topic.name, &claims).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
+        self.taken_over();
+        Ok(())
+    }
+
+    /// Commits the positions as this store's, and waits for the answers. Returns what was refused.
+    ///
+    /// # Errors
+    /// The coordinator could not be asked, or another store claimed the group in the same moment.
+    pub(crate) async fn stake(&self, topic: &Topic, positions: &BTreeMap<i32, Position>) -> Result<Vec<(i32, Error)>> {
+        let claims = positions.iter().map(|(partition, position)| (*partition, self.begun(position))).collect();
+        let refused = self.write(&topic.name, &claims).await?;
+        // Two stores that both saw a free group have both claimed it by now: at least one of them sees the other here.
+        self.demand().await?;
+        Ok(refused)
+    }
+
+    /// Writes claims. What is refused is tried again: a group in motion lets a member commit later.
+    async fn write(&self, topic: &str, claims: &BTreeMap<i32, Committed>) -> Result<Vec<(i32, Error)>> {
+        if claims.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refused = self.offsets.write(topic, claims).await?.into_iter().map(|(partition, error)| {
+            let place = Place::partition(&TopicPartition::new(topic, partition));
+            let error = refusal(error, "the store's claim on the group was to be committed");
+            (partition, error.at(place).retriable())
+        });
+        Ok(refused.collect())
+    }
+
+    /// Whoever is in the group may apply to another store at this moment.
+    async fn demand_no_members(&self) -> Result<()> {
+        let group = self.offsets.group();
+        let members = match describe_group(&self.cluster, group).await {
+            Err(error) if error.code() == ErrorCode::UnknownGroup => 0,
+            described => described?.members.len(),
+        };
+        if members == 0 {
+            return Ok(());
+        }
+        let sentence = format!("group {group} has {members} members, so it cannot be taken over");
+        Err(Error::new(ErrorCode::StoreClaimed, sentence)
+            .remedy(format!("stop them (`orders status -g {group}` names them), or wait for their sessions to end")))
+    }
+
+    fn is_own(&self, commit: &Commit) -> bool {
+        matches!(Note::read(&commit.text, commit.offset), Note::Store { name, .. } if name == self.own)
+    }
+
+    fn begun(&self, position: &Position) -> Committed {
+        self.claim(position.next, position.leader_epoch, position.version)
+    }
+
+    fn not_begun(&self, offset: i64, leader_epoch: i32) -> Committed {
+        self.claim(offset, leader_epoch, NOT_BEGUN)
+    }
+
+    fn claim(&self, offset: i64, leader_epoch: i32, version: u64) -> Committed {
+        let text = Note::Store { name: self.own.clone(), version }.write(offset);
+        Committed { offset, leader_epoch, text }
+    }
+}
