@@ -21,7 +21,10 @@ use orderflow::cluster::Cluster;
 use orderflow::consumer::{InventoryConsumer, Summary};
 use orderflow::store::{PositionRow, Query, Row, Store, StoreReader};
 use orderflow::wire::kafka_error::KafkaError;
-use orderflow::wire::message::{ApiKey, OffsetFetchRequest, OffsetFetchRequestGroup};
+use orderflow::wire::message::{
+    ApiKey, ConsumerGroupHeartbeatRequest, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+    OffsetFetchRequest, OffsetFetchRequestGroup,
+};
 use support::program::{Finished, Program};
 use support::wait::until_async;
 use support::{example, ndjson};
@@ -132,6 +135,76 @@ async fn a_consumer_that_may_not_work_stays_up_and_begins_when_the_group_is_free
     assert!(control.health().is_ready(), "{}", control.health());
     control.drain();
     run.await.unwrap().unwrap();
+    broker.shutdown().await;
+}
+
+/// Commits an offset of a topic with a text of one's own, as another store's process does.
+async fn commit_note(broker: &DevBroker, topic: &str, text: &str) {
+    let cluster = Cluster::connect(&broker.config()).await.unwrap();
+    let partition = OffsetCommitRequestPartition {
+        partition_index: 0,
+        committed_offset: 3,
+        committed_leader_epoch: -1,
+        committed_metadata: Some(text.to_owned()),
+    };
+    let topics = vec![OffsetCommitRequestTopic { name: topic.to_owned(), partitions: vec![partition] }];
+    let request = OffsetCommitRequest { group_id: "inventory".into(), topics, ..Default::default() };
+    let answer = cluster.any_connection().await.unwrap().call(request).await.unwrap();
+    assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    cluster.close().await;
+}
+
+#[tokio::test]
+async fn of_two_stores_that_claim_a_free_group_at_once_one_sees_the_other_before_its_first_effect() {
+    let broker = DevBroker::builder().topic(TOPIC, 1).topic("other", 1).start().await.unwrap();
+    let (shop, log) = (Shop::new(), Log::default());
+    write(&broker, 0, &entries(0..10));
+    let held = broker.install(Rule::on(ApiKey::OffsetCommit).times(1).then(Verdict::Hold));
+    let consumer = InventoryConsumer::builder(&config(&broker)).store(shop.store()).observe(log.observer());
+    let consumer = consumer.build().await.unwrap();
+    let control = consumer.control();
+    let run = tokio::spawn(consumer.run(std::future::pending()));
+    until_async("the claim is on its way", SOON, async || (held.applied() == 1).then_some(())).await;
+    commit_note(&broker, "other", "of1 store redb:other 3").await;
+    drop(held);
+    let told = async || control.health().to_string().contains("STO-CLAIMED").then_some(());
+    until_async("the other claim is seen", SOON, told).await;
+    assert_eq!(control.summary(), Summary::default());
+    commit_note(&broker, "other", "").await;
+    settled(&control, 10).await;
+    control.drain();
+    run.await.unwrap().unwrap();
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_group_is_not_taken_over_while_it_has_members() {
+    let (broker, owner, heir, log) = (broker(1).await, Shop::new(), Shop::new(), Log::default());
+    write(&broker, 0, &entries(0..10));
+    settle(&broker, &owner, Takeover::None, &log).await.unwrap();
+    let before = notes(&broker).await;
+    let cluster = Cluster::connect(&broker.config()).await.unwrap();
+    let connection = cluster.any_connection().await.unwrap();
+    let join = ConsumerGroupHeartbeatRequest {
+        group_id: "inventory".into(),
+        member_id: "a-member".into(),
+        rebalance_timeout_ms: 30_000,
+        subscribed_topic_names: Some(vec![TOPIC.into()]),
+        topic_partitions: Some(Vec::new()),
+        ..Default::default()
+    };
+    assert_eq!(connection.call(join.clone()).await.unwrap().error_code, 0);
+    for takeover in [Takeover::Adopt, Takeover::Rebuild] {
+        let error = settle(&broker, &heir, takeover, &log).await.unwrap_err();
+        assert_eq!(error.code(), ErrorCode::StoreClaimed, "{error}");
+        assert!(error.to_string().contains("has 1 members"), "{error}");
+    }
+    assert_eq!(notes(&broker).await, before, "nothing was taken over");
+    let leave = ConsumerGroupHeartbeatRequest { member_epoch: -1, ..join };
+    assert_eq!(connection.call(leave).await.unwrap().error_code, 0);
+    settle(&broker, &heir, Takeover::Adopt, &log).await.unwrap();
+    assert_ne!(notes(&broker).await, before);
+    cluster.close().await;
     broker.shutdown().await;
 }
 
@@ -257,6 +330,9 @@ async fn the_programs_tell_of_another_store_and_of_one_that_is_not_complete() {
     assert_eq!(ndjson::summary(&ndjson::parse(adopted.stdout.lines()), "applied"), 3, "{adopted}");
     let again = consume(&["-e", "--rebuild"]).await.with_code(2);
     assert!(again.stderr.contains("is not empty"), "{again}");
+    // A later move by command does not make the store complete.
+    let moved = ["positions", "set", TOPIC, "0", "12", "--reason", "a test", "-b", &broker.bootstrap(), "--store"];
+    run(example::example("orders").args(moved).arg(heir.path())).await.ok();
     for command in ["stock", "verify"] {
         let told = run(example::example("orders").args([command, "--store"]).arg(heir.path())).await.ok();
         let sentence = "not complete from its beginning: it took inventory_orders/0 over at offset 10";

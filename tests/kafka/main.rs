@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
 
+mod claim;
 mod cluster;
 mod console;
 mod development;
@@ -76,7 +77,7 @@ impl Shared {
 fn main() -> ExitCode {
     harness::own_if_told();
     let shared = Arc::new(Shared::default());
-    let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES];
+    let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice()].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

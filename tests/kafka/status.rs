@@ -18,7 +18,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A client of Python as a member that has read some records and reads no more.
-fn member(cluster: &Servers, client: &str, topic: &str, count: usize) -> Running {
+pub(crate) fn member(cluster: &Servers, client: &str, topic: &str, count: usize) -> Running {
     let python = install::python().unwrap_or_else(|lacking| panic!("{lacking}"));
     let program = Program::new(python).arg(install::here("python/member.py")).arg(&cluster.bootstrap);
     let member = program.args([client, topic, topic, &count.to_string()]).start();
