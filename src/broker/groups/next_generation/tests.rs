@@ -287,7 +287,7 @@ fn the_uniform_assignor_is_even_and_moves_no_more_than_it_must() {
     assert_eq!((sizes.iter().min(), sizes.iter().max(), sizes.iter().sum()), (Some(&2), Some(&3), 7));
     let first = bench.group.members[0].target.clone();
     bench.beat("c", -1, None).unwrap();
-    bench.beat("b", 3, None).unwrap();
+    bench.beat("b", 2, None).unwrap();
     assert!(first.iter().all(|share| bench.group.members[0].target.contains(share)), "it keeps what it has");
     let sizes: Vec<usize> = bench.group.members.iter().map(|member| member.target.len()).collect();
     assert_eq!((sizes.iter().min(), sizes.iter().max()), (Some(&3), Some(&4)));
