@@ -65,7 +65,7 @@ fn join(call: &Call, request: JoinGroupRequest, ticket: Ticket, random: u128) ->
     }
 }
 
-fn response(joined: Joined) -> JoinGroupResponse {
+pub(super) fn response(joined: Joined) -> JoinGroupResponse {
     let members = joined.members.into_iter().map(|(member_id, group_instance_id, metadata)| JoinGroupResponseMember {
         member_id,
         group_instance_id,
@@ -83,7 +83,7 @@ fn response(joined: Joined) -> JoinGroupResponse {
     }
 }
 
-fn refused(member_id: String, error: KafkaError) -> JoinGroupResponse {
+pub(super) fn refused(member_id: String, error: KafkaError) -> JoinGroupResponse {
     JoinGroupResponse { error_code: error.code(), member_id, ..Default::default() }
 }
 

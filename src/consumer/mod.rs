@@ -30,7 +30,7 @@ mod dispatch;
 mod fetch;
 // The driver that runs it comes next.
 #[cfg(test)]
-mod group;
+pub(crate) mod group;
 mod handler;
 mod ledger;
 mod lookup;

@@ -11,6 +11,8 @@ pub(super) mod classic;
 pub(super) mod clock;
 pub(super) mod membership;
 pub(super) mod next_generation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -39,6 +39,27 @@ impl NextGeneration {
     }
 }
 
+/// A member as a simulation's judge sees it.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(in crate::broker) struct Standing {
+    pub(in crate::broker) epochs: [i32; 2],
+    /// The numbers of the partitions that nobody else may get.
+    pub(in crate::broker) held: Vec<i32>,
+}
+
+#[cfg(test)]
+impl NextGeneration {
+    /// Everybody, by id.
+    pub(in crate::broker) fn standings(&self) -> Vec<(String, Standing)> {
+        let standing = |member: &Member| {
+            let held = member.assigned.iter().chain(&member.revoking).map(|((_, number), _)| *number);
+            Standing { epochs: [member.epoch, member.previous_epoch], held: held.collect() }
+        };
+        self.members.iter().map(|member| (member.id.clone(), standing(member))).collect()
+    }
+}
+
 impl Member {
     fn describe(&self, name: &dyn Fn(TopicId) -> Option<String>) -> told::Member {
         told::Member {

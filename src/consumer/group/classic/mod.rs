@@ -228,7 +228,8 @@ impl Classic {
         self.end_waits(now, out);
         if !matches!(self.phase, Phase::Ended | Phase::Failed) {
             self.refresh(now, out);
-            out.extend(self.coordinator.seek(now).filter(|_| self.wants_to_send()));
+            // Who has nothing to send does not seek: a search that nobody makes would never end.
+            out.extend(self.wants_to_send().then(|| self.coordinator.seek(now)).flatten());
             self.send_join(now, out);
             self.send_beat(now, out);
         }

@@ -185,7 +185,8 @@ impl NextGeneration {
         if self.phase != Phase::Ended && self.phase != Phase::Failed {
             self.reconcile(now, out);
             self.refresh(now, out);
-            out.extend(self.coordinator.seek(now).filter(|_| self.wants_to_send()));
+            // Who has nothing to send does not seek: a search that nobody makes would never end.
+            out.extend(self.wants_to_send().then(|| self.coordinator.seek(now)).flatten());
             self.send(now, out);
         }
         self.wake(now, out);

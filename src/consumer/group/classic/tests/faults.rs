@@ -176,3 +176,18 @@ fn a_silent_coordinator_costs_the_membership_after_one_session() {
         assert_eq!(news[1..], [lost(1, 0..2)]);
     }
 }
+
+/// A search that was not made would never end.
+#[test]
+fn a_member_that_comes_back_looks_for_the_coordinator_that_it_had_lost_before() {
+    let mut rig = Rig::idle(Classic::new(eager()));
+    rig.take(Event::Start);
+    rig.take(Event::CoordinatorLost { error: None });
+    rig.take(Event::TooSlow);
+    rig.pass(seconds(5));
+    let sought = |rig: &mut Rig<_>| rig.took(|effect| matches!(effect, Effect::FindCoordinator));
+    assert_eq!(sought(&mut rig), 1, "nothing is wanted of it");
+    rig.take(Event::Back);
+    rig.pass(seconds(5));
+    assert_eq!(sought(&mut rig), 2);
+}

@@ -253,3 +253,18 @@ fn a_lookup_that_is_denied_ends_the_membership_and_one_that_fails_is_repeated_wi
     rig.take(Event::CoordinatorLost { error: Some(30) });
     assert_eq!(rig.fatal().cause, Cause::Denied);
 }
+
+/// A search that was not made would never end.
+#[test]
+fn a_member_that_comes_back_looks_for_the_coordinator_that_it_had_lost_before() {
+    let mut rig = Rig::idle(NextGeneration::new(settings()));
+    rig.take(Event::Start);
+    rig.take(Event::CoordinatorLost { error: None });
+    rig.take(Event::TooSlow);
+    rig.pass(seconds(5));
+    let sought = |rig: &mut Rig<_>| rig.took(|effect| matches!(effect, Effect::FindCoordinator));
+    assert_eq!(sought(&mut rig), 1, "nothing is wanted of it");
+    rig.take(Event::Back);
+    rig.pass(seconds(5));
+    assert_eq!(sought(&mut rig), 2);
+}

@@ -1,0 +1,3 @@
+//! Tests of whole groups: the members' machines against the coordinator's.
+
+mod simulation;
