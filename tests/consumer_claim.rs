@@ -247,6 +247,21 @@ async fn an_adopting_store_goes_on_where_the_group_stands_and_says_that_it_is_no
 }
 
 #[tokio::test]
+async fn offsets_that_no_store_claims_are_adopted_too_and_not_without_the_flag() {
+    let (broker, log) = (broker(1).await, Log::default());
+    write(&broker, 0, &entries(0..10));
+    commit_from_outside(&broker, "inventory", 0, 6).await;
+    let heir = Shop::new();
+    assert_eq!(settle(&broker, &heir, Takeover::Adopt, &log).await.unwrap().applied, 4);
+    assert_eq!(positions(&heir).await[0].adopted, Some(6));
+    commit_from_outside(&broker, "inventory", 0, 6).await;
+    let whole = Shop::new();
+    assert_eq!(settle(&broker, &whole, Takeover::None, &log).await.unwrap().applied, 10);
+    assert_eq!(positions(&whole).await[0].adopted, None);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_store_that_adopts_the_group_again_goes_on_from_its_own_position() {
     let (broker, first, second, log) = (broker(1).await, Shop::new(), Shop::new(), Log::default());
     write(&broker, 0, &nameless(0..10));

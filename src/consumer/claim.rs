@@ -94,8 +94,9 @@ impl Claim {
         }
     }
 
-    /// Takes the group over with its committed offsets; where this store has a position, that one counts.
-    pub(crate) async fn adopt(&self, own: &BTreeMap<i32, Position>) -> Result<()> {
+    /// Takes the group over with its committed offsets. Where this store has a position, that one counts when the
+    /// partition begins, whatever its claim says.
+    pub(crate) async fn adopt(&self) -> Result<()> {
         let commits = commits(&self.cluster, self.offsets.group()).await?;
         let foreign: Vec<Commit> = commits.into_iter().filter(|commit| !self.is_own(commit)).collect();
         if !foreign.is_empty() {
@@ -103,9 +104,8 @@ impl Claim {
         }
         let mut claims: Vec<(Arc<str>, BTreeMap<i32, Committed>)> = Vec::new();
         for Commit { at, offset, leader_epoch, .. } in foreign {
-            let known = own.get(&at.partition).filter(|_| at.topic == self.topic);
-            let claim = known.map_or_else(|| self.not_begun(offset, leader_epoch), |position| self.begun(position));
-            tracing::warn!(%at, committed = offset, position = claim.offset, "this store takes the partition over");
+            let claim = self.not_begun(offset, leader_epoch);
+            tracing::warn!(%at, offset, "this store takes the partition over");
             match claims.iter_mut().find(|(topic, _)| *topic == at.topic) {
                 Some((_, of_topic)) => drop(of_topic.insert(at.partition, claim)),
                 None => claims.push((at.topic, BTreeMap::from([(at.partition, claim)]))),

@@ -87,14 +87,14 @@ const REBUILT: &str = "the beginning of the log";
 impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
     fn admit(&self) -> BoxFuture<'_, Result<()>> {
         async move {
-            if self.claim.takeover() == Takeover::Refused {
-                return self.claim.demand().await;
-            }
-            let seen = self.claim.seen()?;
-            let own = self.store.positions(&Topic::new(seen.id, seen.name.clone())).await?;
             match self.claim.takeover() {
-                Takeover::Rebuild => self.claim.rebuild(&seen, &own).await,
-                Takeover::Adopt | Takeover::Refused => self.claim.adopt(&own).await,
+                Takeover::Refused => self.claim.demand().await,
+                Takeover::Adopt => self.claim.adopt().await,
+                Takeover::Rebuild => {
+                    let seen = self.claim.seen()?;
+                    let own = self.store.positions(&Topic::new(seen.id, seen.name.clone())).await?;
+                    self.claim.rebuild(&seen, &own).await
+                }
             }
         }
         .boxed()
