@@ -13,6 +13,7 @@ mod cluster;
 mod console;
 mod development;
 mod harness;
+mod inputs;
 mod install;
 mod interference;
 mod interop;
@@ -23,6 +24,7 @@ mod shop;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod unclean;
 
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
@@ -78,7 +80,8 @@ fn main() -> ExitCode {
     harness::own_if_told();
     let shared = Arc::new(Shared::default());
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
-    let cases = [&[harness::CASES, development::CASES], ours.as_slice()].concat().concat();
+    let files = [inputs::CASES, unclean::CASES];
+    let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     if let Some(cluster) = Arc::into_inner(shared).and_then(|shared| shared.cluster.into_inner()) {
