@@ -5,7 +5,8 @@
 #   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3);
 #                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
 #   make musl         every example as a static binary without a C compiler, run in an empty root
-#   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000
+#   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000; before it
+#                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it)
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
 SHELL := bash
@@ -16,6 +17,7 @@ CARGO ?= cargo
 ONLY ?=
 SEEDS ?= 1 2 3 4 5
 ORDERS ?= 200000
+GROUP_SEEDS ?= 10000
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
 .PHONY: check fmt clippy features docs house-rules test test-kafka musl soak bench
@@ -54,6 +56,7 @@ musl:
 	CARGO="$(CARGO)" tests/musl/run
 
 soak:
+	GROUP_SEEDS=$(GROUP_SEEDS) $(CARGO) test --locked --release --all-features --lib every_seed_keeps_the_invariants
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
 	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \

@@ -159,7 +159,6 @@ impl Classic {
                 entry.1 = assignment;
             }
         }
-        self.planned = self.topics.counts(&self.watched);
         self.phase = Phase::Syncing;
     }
 

@@ -227,6 +227,7 @@ impl Classic {
         self.fence_itself(now, out);
         self.end_waits(now, out);
         if !matches!(self.phase, Phase::Ended | Phase::Failed) {
+            self.look_after_plan(now, out);
             self.refresh(now, out);
             // Who has nothing to send does not seek: a search that nobody makes would never end.
             out.extend(self.wants_to_send().then(|| self.coordinator.seek(now)).flatten());

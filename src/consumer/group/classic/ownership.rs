@@ -76,15 +76,23 @@ impl Classic {
         }
     }
 
-    /// Metadata changed: what was unknown is taken, and a leader whose plan no longer fits plans again.
+    /// Metadata changed: what was unknown is taken.
     pub(super) fn look_around(&mut self, now: Now, out: &mut Vec<Effect>) {
-        if self.phase != Phase::Stable {
-            return;
-        }
-        if self.is_leader && self.topics.counts(&self.watched) != self.planned {
-            self.rejoin(now, out);
-        } else {
+        if self.phase == Phase::Stable && !self.is_plan_outdated() {
             self.apply(now, out);
+        }
+    }
+
+    /// Whether topics have changed since the plan was asked for.
+    fn is_plan_outdated(&self) -> bool {
+        self.is_leader && self.topics.counts(&self.watched) != self.planned
+    }
+
+    /// A leader plans again when topics have changed, also if they did so before the group was stable.
+    pub(super) fn look_after_plan(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.phase == Phase::Stable && self.is_plan_outdated() {
+            self.rejoin(now, out);
+            self.end_shedding(now, out);
         }
     }
 

@@ -158,6 +158,10 @@ impl NextGeneration {
             self.is_doubtful = true;
             self.next_beat = now.at;
         }
+        if flight.beat == Beat::Join {
+            // If the lasting name is in our way from now on, that may be by this request.
+            self.held_up_since = None;
+        }
     }
 
     fn accept(&mut self, now: Now, flight: &Flight, answer: ConsumerGroupHeartbeatResponse, out: &mut Vec<Effect>) {
@@ -287,6 +291,9 @@ impl NextGeneration {
         match error {
             Some(moved) if moved.needs_coordinator() => self.coordinator.moved(now),
             _ => self.coordinator.hold(now),
+        }
+        if error.is_none() {
+            self.held_up_since = None;
         }
         if self.phase == Phase::Probing {
             self.phase = Phase::Joining;

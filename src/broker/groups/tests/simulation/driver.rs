@@ -179,7 +179,7 @@ impl World {
     }
 
     pub(super) fn work(&mut self, who: usize) {
-        if self.processes[who].known != self.coordinator.partitions && self.chance(0.2) {
+        if self.processes[who].known != self.coordinator.partitions && self.chance(0.7) {
             self.read_metadata(who);
         }
         let idle = self.processes[who].parts.iter().filter(|(_, part)| !part.is_busy && part.revoked_at.is_none());

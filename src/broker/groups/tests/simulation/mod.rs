@@ -4,8 +4,8 @@
 //! a name, are too slow; topics grow. Then all is calm, members still come and go, and everything must go well.
 //!
 //! ```text
-//!  SEED=7 cargo test --lib one_seed_is_replayed -- --nocapture     one seed, with what happened when it fails
-//!  SEEDS=10000 cargo test --lib every_seed_keeps_the_invariants    as many seeds as wanted
+//!  GROUP_SEED=7 cargo test --lib one_seed_is_replayed -- --nocapture     one seed, with what happened when it fails
+//!  GROUP_SEEDS=10000 cargo test --lib every_seed_keeps_the_invariants    as many seeds as wanted
 //! ```
 
 mod coordinator;
@@ -36,17 +36,30 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 fn fails(seed: u64, (broken, trace): (Broken, Vec<String>)) -> ! {
-    let shown = if setting("SEED").is_some() { trace.join("\n") } else { String::new() };
-    panic!("{shown}\nseed {seed} breaks `{}`: {}\nSEED={seed} replays it", broken.invariant, broken.detail);
+    let shown = if setting("GROUP_SEED").is_some() { trace.join("\n") } else { String::new() };
+    panic!("{shown}\nseed {seed} breaks `{}`: {}\nGROUP_SEED={seed} replays it", broken.invariant, broken.detail);
+}
+
+fn run(seed: u64) -> Option<(Broken, Vec<String>)> {
+    World::new(seed, None).run().err()
 }
 
 #[test]
 fn every_seed_keeps_the_invariants() {
-    let first = setting("FIRST_SEED").unwrap_or(0);
-    let seeds = first..first + setting("SEEDS").unwrap_or(FEW);
-    let broken = seeds.filter_map(|seed| Some((seed, World::new(seed, None).run().err()?.0)));
-    let broken: Vec<String> =
-        broken.map(|(seed, broken)| format!("SEED={seed} breaks `{}`: {}", broken.invariant, broken.detail)).collect();
+    let first = setting("GROUP_FIRST_SEED").unwrap_or(0);
+    let last = first + setting("GROUP_SEEDS").unwrap_or(FEW);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut broken: Vec<(u64, Broken)> = std::thread::scope(|scope| {
+        let part = |thread: u64| (first + thread..last).step_by(threads).filter_map(|seed| Some((seed, run(seed)?.0)));
+        let running: Vec<_> =
+            (0..threads as u64).map(|thread| scope.spawn(move || part(thread).collect::<Vec<_>>())).collect();
+        running.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    broken.sort_by_key(|(seed, _)| *seed);
+    let broken: Vec<String> = broken
+        .iter()
+        .map(|(seed, broken)| format!("GROUP_SEED={seed} breaks `{}`: {}", broken.invariant, broken.detail))
+        .collect();
     assert!(
         broken.is_empty(),
         "{} seeds, of which the first are:\n{}",
@@ -57,8 +70,10 @@ fn every_seed_keeps_the_invariants() {
 
 #[test]
 fn one_seed_is_replayed() {
-    let seed = setting("SEED").unwrap_or(1);
-    World::new(seed, None).run().unwrap_or_else(|failure| fails(seed, failure));
+    let seed = setting("GROUP_SEED").unwrap_or(1);
+    if let Some(failure) = run(seed) {
+        fails(seed, failure);
+    }
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! The simulated network: requests and answers that are late, lost, or come twice.
 //!
-//! What is sent on one connection arrives in its order, until the connection breaks.
+//! What is sent on one connection arrives in its order, until the connection breaks. What a broken connection still held
+//! may come later than what the next one brings, with two exceptions. A commit does not, or none could be the last. Nor
+//! does a KIP-848 heartbeat: the protocol cannot tell a full one of the previous epoch that was on its way from a fresh
+//! one (the coordinator takes its empty list for a release); what guards the effects then is the store's compare-and-set.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,8 +57,9 @@ impl World {
             self.breaks("one request on a connection", format!("{who} {call:?}"));
         }
         self.fail(from, within, Silence::TimedOut);
+        let connection = self.processes[who].connections;
         match self.way(who, lane) {
-            Way::Arrives(at, answer) => self.at(at, Happening::Arrives { from, lane, node, call, answer }),
+            Way::Arrives(at, answer) => self.at(at, Happening::Arrives { from, lane, node, connection, call, answer }),
             Way::Lost => self.lose(from),
         }
     }

@@ -29,6 +29,7 @@ pub(super) enum Happening {
         from: Address,
         lane: Lane,
         node: u32,
+        connection: u32,
         call: Call,
         answer: Fate,
     },
@@ -220,8 +221,9 @@ impl World {
             }
         }
         match happening {
-            Happening::Arrives { from, lane, node, call, answer } => self.arrives(from, lane, node, call, answer),
-            // What a broken connection held does not come, so that a commit never overtakes a newer one.
+            Happening::Arrives { from: (who, _), connection, call: Call::ConsumerHeartbeat(_), .. }
+                if connection != self.processes[who].connections => {}
+            Happening::Arrives { from, lane, node, call, answer, .. } => self.arrives(from, lane, node, call, answer),
             Happening::Commits { who, connection, .. } if connection != self.processes[who].connections => {}
             Happening::Commits { who, node, serial, credentials, offsets, answer, .. } => {
                 self.commit_arrives((who, serial), node, credentials, offsets, answer);

@@ -191,3 +191,18 @@ fn a_member_that_comes_back_looks_for_the_coordinator_that_it_had_lost_before() 
     rig.pass(seconds(5));
     assert_eq!(sought(&mut rig), 2);
 }
+
+/// Topics that change between the plan and the group's stability were seen by nobody's plan.
+#[test]
+fn a_leader_whose_topics_grew_while_its_plan_was_on_its_way_plans_again() {
+    let mut rig = led(eager(), &[("c-1", &["orders"])]);
+    rig.take(Event::Planned { generation: 1, plan: vec![("c-1".into(), entry(0..4))] });
+    rig.see(5);
+    rig.sync(0..4);
+    rig.release(0..4);
+    assert_eq!(rig.joining().member_id, "c-1");
+    rig.answer(Lane::Join, Answer::Join(JoinGroupResponse { generation_id: 2, ..leading(&[("c-1", &["orders"])]) }));
+    rig.take(Event::Planned { generation: 2, plan: vec![("c-1".into(), entry(0..5))] });
+    rig.sync(0..5);
+    assert!(rig.call(Lane::Join).is_none(), "once");
+}

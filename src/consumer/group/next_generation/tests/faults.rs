@@ -224,6 +224,25 @@ fn a_name_that_somebody_else_holds_is_waited_for_one_session_and_then_refused() 
     }
 }
 
+/// Each join whose answer is lost may be what holds the name.
+#[test]
+fn a_name_is_not_given_up_while_joins_of_our_own_have_unknown_ends() {
+    let mut rig = at_beat(1, a_static());
+    let began = rig.now;
+    while rig.now - began < seconds(200) {
+        while rig.request().member_epoch != 0 {
+            rig.refuse(25);
+            rig.pass(seconds(10));
+        }
+        rig.refuse(111);
+        rig.refuse(25);
+        rig.pass(seconds(20));
+        rig.cut(Lane::Heartbeat);
+        rig.find();
+        assert_eq!(rig.took(|effect| matches!(effect, Effect::Fatal(_))), 0);
+    }
+}
+
 #[test]
 fn a_crashed_process_name_is_taken_when_its_session_has_ended() {
     let mut rig = at_beat(1, a_static());
