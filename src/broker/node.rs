@@ -1,10 +1,10 @@
 //! Starting or stopping nodes while the broker runs.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,7 @@ pub(super) enum Port {
 /// The tasks of the nodes that are up, and of the whole broker.
 #[derive(Debug, Default)]
 pub(super) struct Running {
-    nodes: Mutex<BTreeMap<i32, Tasks>>,
+    nodes: Mutex<LiteMap<i32, Tasks>>,
     broker: Tasks,
 }
 
@@ -40,7 +40,7 @@ impl Running {
         self.broker.spawn(task(self.broker.stop_signal()));
     }
 
-    fn tasks(&self) -> MutexGuard<'_, BTreeMap<i32, Tasks>> {
+    fn tasks(&self) -> MutexGuard<'_, LiteMap<i32, Tasks>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -1,9 +1,9 @@
 //! Sample batches, sample calls: for the broker's own unit tests.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use litemap::LiteMap;
 use tokio::sync::Notify;
 
 use super::builder::Builder;
@@ -43,7 +43,7 @@ pub(super) fn incoming_of(batch: Bytes) -> Incoming {
 /// A request without a body.
 pub(super) fn call(api: ApiKey, version: i16) -> Call {
     Call {
-        shared: Arc::new(Shared::new(Builder::new().settings(), BTreeMap::new())),
+        shared: Arc::new(Shared::new(Builder::new().settings(), LiteMap::new())),
         node: 1,
         peer: "/127.0.0.1".into(),
         api,

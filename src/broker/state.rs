@@ -3,11 +3,11 @@
 //! As in the cluster that it stands for, one state is seen by all nodes. One lock guards it; no file holds the lock across an await, and
 //! checksums are computed before it is taken.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::builder::Settings;
@@ -39,7 +39,7 @@ pub(super) struct Shared {
 /// What changes.
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) nodes: BTreeMap<i32, Node>,
+    pub(super) nodes: LiteMap<i32, Node>,
     pub(super) topics: Topics,
     pub(super) groups: Groups,
     /// Record bytes held by all logs.
@@ -87,7 +87,7 @@ impl Refusal {
 }
 
 impl Shared {
-    pub(super) fn new(settings: Settings, nodes: BTreeMap<i32, Node>) -> Self {
+    pub(super) fn new(settings: Settings, nodes: LiteMap<i32, Node>) -> Self {
         let random = fastrand::Rng::new();
         let groups = Groups::new(settings.first_join_wait, settings.next_generation);
         let state = State { nodes, topics: Topics::default(), groups, held: 0, next_producer_id: 1000, random };
@@ -249,7 +249,7 @@ impl State {
         &mut self,
         name: &str,
         partitions: i32,
-        config: BTreeMap<String, String>,
+        config: std::collections::BTreeMap<String, String>,
     ) -> Result<TopicId, Refusal> {
         let config = TopicConfig::new(config).map_err(|why| Refusal::new(KafkaError::InvalidConfig, why))?;
         self.create_topic(name, partitions, self.default_replication(), config)

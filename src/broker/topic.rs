@@ -1,8 +1,8 @@
 //! A topic of the development broker, with its partitions and who leads them.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 
+use litemap::LiteMap;
 use tokio::sync::Notify;
 
 use super::log::PartitionLog;
@@ -104,8 +104,8 @@ impl Drop for Partition {
 /// All topics, by name and by identity.
 #[derive(Debug, Default)]
 pub(super) struct Topics {
-    by_name: BTreeMap<Arc<str>, Topic>,
-    names: BTreeMap<TopicId, Arc<str>>,
+    by_name: LiteMap<Arc<str>, Topic>,
+    names: LiteMap<TopicId, Arc<str>>,
 }
 
 impl Topics {
@@ -130,7 +130,7 @@ impl Topics {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Topic> {
-        self.by_name.values_mut()
+        self.by_name.iter_mut().map(|(_, topic)| topic)
     }
 
     pub(super) fn partition_count(&self) -> usize {

@@ -1,8 +1,8 @@
 //! What the brokers say of the cluster: a value that a newer answer is merged into.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use super::Node;
@@ -75,15 +75,15 @@ pub enum TopicState {
 /// The cluster at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct View {
-    brokers: BTreeMap<Node, Address>,
-    topics: BTreeMap<Arc<str>, TopicState>,
+    brokers: LiteMap<Node, Address>,
+    topics: LiteMap<Arc<str>, TopicState>,
     cluster_id: Option<Arc<str>>,
 }
 
 impl View {
     /// The brokers by node.
     #[must_use]
-    pub fn brokers(&self) -> &BTreeMap<Node, Address> {
+    pub fn brokers(&self) -> &LiteMap<Node, Address> {
         &self.brokers
     }
 

@@ -3,10 +3,10 @@
 //! It asks when somebody demands it, and when the last answer is older than `metadata.max.age.ms`; after an answer that
 //! brought nothing new it waits a little longer each time, so that no error makes it a flood.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Refresher {
     routes: Arc<Routes>,
-    watched: Mutex<BTreeMap<Arc<str>, Missing>>,
+    watched: Mutex<LiteMap<Arc<str>, Missing>>,
     trouble: Mutex<Option<Arc<Error>>>,
     wanted: Notify,
     max_age: Duration,

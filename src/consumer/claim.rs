@@ -18,6 +18,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use litemap::LiteMap;
+
 use super::commit::{Committed, GroupOffsets, Note};
 use crate::cluster::admin::groups::{Commit, commits, describe_group};
 use crate::cluster::admin::{OffsetSpec, list_offsets};
@@ -102,13 +104,13 @@ impl Claim {
         if !foreign.is_empty() {
             self.demand_no_members().await?;
         }
-        let mut claims: Vec<(Arc<str>, BTreeMap<i32, Committed>)> = Vec::new();
+        let mut claims: Vec<(Arc<str>, LiteMap<i32, Committed>)> = Vec::new();
         for Commit { at, offset, leader_epoch, .. } in foreign {
             let claim = self.not_begun(offset, leader_epoch);
             tracing::warn!(%at, offset, "this store takes the partition over");
             match claims.iter_mut().find(|(topic, _)| *topic == at.topic) {
                 Some((_, of_topic)) => drop(of_topic.insert(at.partition, claim)),
-                None => claims.push((at.topic, BTreeMap::from([(at.partition, claim)]))),
+                None => claims.push((at.topic, LiteMap::from_iter([(at.partition, claim)]))),
             }
         }
         for (topic, claims) in claims {
@@ -154,7 +156,7 @@ impl Claim {
     }
 
     /// Writes claims. What is refused is tried again: a group in motion lets a member commit later.
-    async fn write(&self, topic: &str, claims: &BTreeMap<i32, Committed>) -> Result<Vec<(i32, Error)>> {
+    async fn write(&self, topic: &str, claims: &LiteMap<i32, Committed>) -> Result<Vec<(i32, Error)>> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }

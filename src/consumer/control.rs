@@ -1,9 +1,9 @@
 //! The handle that watches or steers a consumer while it runs.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use litemap::LiteMap;
 use tokio::sync::watch;
 
 use super::Summary;
@@ -29,8 +29,8 @@ pub(crate) enum Wish {
 
 #[derive(Default)]
 struct State {
-    reasons: BTreeMap<Concern, String>,
-    lag: BTreeMap<i32, Lag>,
+    reasons: LiteMap<Concern, String>,
+    lag: LiteMap<i32, Lag>,
     summary: Summary,
 }
 

@@ -2,10 +2,10 @@
 //!
 //! One request a broker, one answer a partition: a partition whose leader is away does not hold up the others.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
+use litemap::LiteMap;
 
 use super::config::Isolation;
 use crate::cluster::{Cluster, Leader, Purpose, refusal};
@@ -18,7 +18,7 @@ use crate::wire::message::{
 use crate::{Error, ErrorCode, Result};
 
 /// The answer for each partition that was asked about.
-pub(crate) type Answers<T> = BTreeMap<i32, Result<T>>;
+pub(crate) type Answers<T> = LiteMap<i32, Result<T>>;
 
 /// Asks the leaders of one topic.
 pub(crate) struct Lookup<'c> {
@@ -68,14 +68,14 @@ impl Lookup<'_> {
     }
 
     /// Where the leader epoch of each partition ends in its leader's log (KIP-320).
-    pub(crate) async fn epoch_ends(&self, epochs: &BTreeMap<i32, i32>) -> Answers<EpochEnd> {
+    pub(crate) async fn epoch_ends(&self, epochs: &LiteMap<i32, i32>) -> Answers<EpochEnd> {
         let partitions: Vec<i32> = epochs.keys().copied().collect();
         self.ask(&partitions, epochs).await
     }
 
     async fn ask<Q: Question>(&self, partitions: &[i32], question: &Q) -> Answers<Q::Answer> {
         let mut answers = Answers::new();
-        let mut by_leader: BTreeMap<i32, Vec<(i32, Leader)>> = BTreeMap::new();
+        let mut by_leader: LiteMap<i32, Vec<(i32, Leader)>> = LiteMap::new();
         for partition in partitions {
             match self.cluster.leader(&self.at(*partition)) {
                 Some(leader) => by_leader.entry(leader.node).or_default().push((*partition, leader)),
@@ -156,7 +156,7 @@ impl Question for Edge {
     }
 }
 
-impl Question for BTreeMap<i32, i32> {
+impl Question for LiteMap<i32, i32> {
     type Request = OffsetForLeaderEpochRequest;
     type Answer = EpochEnd;
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use litemap::LiteMap;
 
 use super::claim::{Claim, NOT_BEGUN, Takeover};
 use super::commit::{Committed, GroupOffsets, Note};
@@ -189,7 +190,7 @@ impl Positions for KafkaPositions {
         async move {
             let Start { partition, next, leader_epoch, .. } = start;
             let text = Note::Topic { id: topic.id, settled: Settled::new() }.write(next);
-            let commits = BTreeMap::from([(partition, Committed { offset: next, leader_epoch, text })]);
+            let commits = LiteMap::from_iter([(partition, Committed { offset: next, leader_epoch, text })]);
             match self.offsets.write(&topic.name, &commits).await?.remove(&partition) {
                 None => Ok(Position { next, leader_epoch, ..Position::default() }),
                 Some(error) => Err(refused(error, topic, partition)),

@@ -6,12 +6,12 @@
 //!  dispatch.step() -+        \--> reader.restart, stall, stop        end reached, limit, stop --> finish
 //! ```
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::assignment::{AllPartitions, Incarnation};
@@ -78,7 +78,7 @@ pub(super) enum Ending {
 #[derive(Debug, Default)]
 struct Goal {
     /// The partitions that are to be settled up to an end, with it.
-    ends: BTreeMap<i32, i64>,
+    ends: LiteMap<i32, i64>,
     /// Whether the ends are known.
     is_set: bool,
 }

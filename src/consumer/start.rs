@@ -12,6 +12,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
+
 use super::assignment::Found;
 use super::builder::End;
 use super::config::{Isolation, Reset};
@@ -59,7 +61,7 @@ impl Started {
 
 impl Starter {
     /// Tries to begin all partitions of a job once.
-    pub(crate) async fn start(&self, job: &Job) -> BTreeMap<i32, Started> {
+    pub(crate) async fn start(&self, job: &Job) -> LiteMap<i32, Started> {
         let known = match self.positions.read(&job.topic, &job.partitions).await {
             Ok(known) => known,
             Err(error) => {
@@ -132,7 +134,7 @@ impl Starter {
     async fn validate(&self, topic: &Topic, begun: &mut Answers<Position>) {
         let epoch = |position: &Position| (position.leader_epoch >= 0).then_some(position.leader_epoch);
         let known = begun.iter().filter_map(|(partition, begun)| Some((*partition, epoch(begun.as_ref().ok()?)?)));
-        let asked: BTreeMap<i32, i32> = known.collect();
+        let asked: LiteMap<i32, i32> = known.collect();
         if asked.is_empty() {
             return;
         }
@@ -163,7 +165,7 @@ impl Starter {
         }
     }
 
-    async fn with_ends(&self, job: &Job, mut begun: Answers<Position>) -> BTreeMap<i32, Started> {
+    async fn with_ends(&self, job: &Job, mut begun: Answers<Position>) -> LiteMap<i32, Started> {
         let partitions: Vec<i32> = match job.end {
             End::AtStartsEnd => begun.iter().filter(|(_, begun)| begun.is_ok()).map(|(part, _)| *part).collect(),
             End::Never => Vec::new(),
@@ -192,7 +194,7 @@ impl Starter {
 
     /// Whether what was read up to `next`, under `epoch`, is still what the partition's leader has.
     pub(crate) async fn validate_one(&self, topic: &Topic, partition: i32, next: i64, epoch: i32) -> Result<()> {
-        let asked = BTreeMap::from([(partition, epoch)]);
+        let asked = LiteMap::from_iter([(partition, epoch)]);
         let at = TopicPartition::new(topic.name.clone(), partition);
         match self.lookup(topic).epoch_ends(&asked).await.remove(&partition) {
             Some(answer) => self.judge(&at, next, epoch, answer?),

@@ -20,9 +20,10 @@ mod settle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::batch::{Filling, Sealed};
@@ -97,7 +98,7 @@ pub(super) struct Accumulator {
     topic: Arc<str>,
     producer_id: i64,
     partitions: Vec<Partition>,
-    traffic: BTreeMap<Node, Traffic>,
+    traffic: LiteMap<Node, Traffic>,
     /// Bytes of all batches until they are forgotten.
     used: usize,
     waiting: usize,
@@ -141,7 +142,7 @@ impl Accumulator {
             topic,
             producer_id,
             partitions: Vec::new(),
-            traffic: BTreeMap::new(),
+            traffic: LiteMap::new(),
             used: 0,
             waiting: 0,
             spare: Vec::new(),

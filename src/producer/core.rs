@@ -1,8 +1,8 @@
 //! What all handles of a producer share with its tasks.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use litemap::LiteMap;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
@@ -19,7 +19,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     pub(super) topic: Arc<str>,
     state: Mutex<Accumulator>,
-    senders: Mutex<BTreeMap<Node, Arc<Notify>>>,
+    senders: Mutex<LiteMap<Node, Arc<Notify>>>,
     /// Told when room becomes free. Only the first in the line listens.
     room: Notify,
     /// The line for room: whoever has its one permit is first.

@@ -7,7 +7,6 @@
 //!  notice, answer, timer --> plan --> close, stamp --> Link::produce --> answers --> Accumulator::answered
 //! ```
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,6 +14,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use litemap::LiteMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ pub(super) struct Sender<B: Brokers> {
     not_before: Option<Instant>,
     in_flight: FuturesUnordered<Exchange>,
     /// When each request under way must be answered.
-    deadlines: BTreeMap<RequestNumber, Instant>,
+    deadlines: LiteMap<RequestNumber, Instant>,
     next_request: RequestNumber,
 }
 
@@ -86,7 +86,7 @@ impl<B: Brokers> Sender<B> {
             dial_failures: 0,
             not_before: None,
             in_flight: FuturesUnordered::new(),
-            deadlines: BTreeMap::new(),
+            deadlines: LiteMap::new(),
             next_request: 0,
         }
     }
@@ -205,7 +205,7 @@ impl<B: Brokers> Sender<B> {
         let answers = match answer {
             Ok(response) => {
                 muted_for = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
-                self.deadlines.values_mut().for_each(|deadline| *deadline += muted_for);
+                self.deadlines.iter_mut().for_each(|(_, deadline)| *deadline += muted_for);
                 replies(manifest, response)
             }
             Err(error) => lost(manifest, &error),

@@ -13,10 +13,10 @@
 mod note;
 mod offsets;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use litemap::LiteMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ struct Desk {
 
 #[derive(Default)]
 struct Tray {
-    waiting: BTreeMap<i32, Committed>,
+    waiting: LiteMap<i32, Committed>,
     /// A request is under way.
     sending: bool,
     /// Somebody waits for the tray to be empty, so no interval is kept.
@@ -181,7 +181,7 @@ impl Desk {
         self.control.concern(Concern::Commit, format!("positions of group {group} cannot be committed: {why}"));
     }
 
-    fn put_back(&self, commits: BTreeMap<i32, Committed>, wanted: impl Fn(&i32) -> bool) {
+    fn put_back(&self, commits: LiteMap<i32, Committed>, wanted: impl Fn(&i32) -> bool) {
         let mut tray = self.tray();
         tray.sending = false;
         for (partition, commit) in commits.into_iter().filter(|(partition, _)| wanted(partition)) {

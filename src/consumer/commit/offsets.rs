@@ -1,7 +1,8 @@
 //! A group's offsets at its coordinator, read or written without membership.
 
-use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+
+use litemap::LiteMap;
 
 use crate::cluster::{Cluster, Purpose, refusal};
 use crate::wire::connection::Connection;
@@ -50,7 +51,7 @@ impl GroupOffsets {
     /// What is kept for these partitions; those without a commit are left out.
     ///
     /// An error, or a partition that the answer leaves out, is never taken for "no commit".
-    pub(crate) async fn read(&self, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Committed>> {
+    pub(crate) async fn read(&self, topic: &str, partitions: &[i32]) -> Result<LiteMap<i32, Committed>> {
         let connection = self.connection().await?;
         let request = self.fetch_request(&connection, topic, partitions);
         let answer = self.heard(connection.call(request).await)?;
@@ -78,7 +79,7 @@ impl GroupOffsets {
         request
     }
 
-    fn told(&self, answer: OffsetFetchResponse, topic: &str) -> Result<BTreeMap<i32, Committed>> {
+    fn told(&self, answer: OffsetFetchResponse, topic: &str) -> Result<LiteMap<i32, Committed>> {
         let old = answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions);
         let old = old.map(|part| {
             let committed = committed(part.committed_offset, part.committed_leader_epoch, part.metadata);
@@ -108,8 +109,8 @@ impl GroupOffsets {
     pub(crate) async fn write(
         &self,
         topic: &str,
-        commits: &BTreeMap<i32, Committed>,
-    ) -> Result<BTreeMap<i32, KafkaError>> {
+        commits: &LiteMap<i32, Committed>,
+    ) -> Result<LiteMap<i32, KafkaError>> {
         let connection = self.connection().await?;
         let partitions = commits.iter().map(|(partition, commit)| OffsetCommitRequestPartition {
             partition_index: *partition,
@@ -124,10 +125,10 @@ impl GroupOffsets {
         };
         let answer = self.heard(connection.call(request).await)?;
         let answered = answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions);
-        let codes: BTreeMap<i32, i16> = answered.map(|part| (part.partition_index, part.error_code)).collect();
+        let codes: LiteMap<i32, i16> = answered.map(|part| (part.partition_index, part.error_code)).collect();
         let unanswered = KafkaError::UnknownServerError.code();
         let codes = commits.keys().map(|partition| (*partition, codes.get(partition).copied().unwrap_or(unanswered)));
-        let refused: BTreeMap<i32, KafkaError> =
+        let refused: LiteMap<i32, KafkaError> =
             codes.filter_map(|(partition, code)| Some((partition, KafkaError::from_code(code)?))).collect();
         if refused.values().any(|error| error.needs_coordinator()) {
             self.set_coordinator(None);

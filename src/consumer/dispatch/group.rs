@@ -4,8 +4,9 @@
 //! takes the decoded orders by value, and a try that failed is decoded anew instead of being copied
 //! each time. Their frames stay counted as read ahead, so a slow store slows the fetch (G5).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use litemap::LiteMap;
 
 use super::super::fetch::prefetch::Hold;
 use super::decode::{dead_letter, decode};
@@ -42,7 +43,7 @@ impl Cursor {
 #[derive(Debug)]
 pub(crate) struct Group<O> {
     audience: Audience,
-    parts: BTreeMap<i32, GroupPart<O>>,
+    parts: LiteMap<i32, GroupPart<O>>,
     records: usize,
     bytes: usize,
 }
@@ -69,7 +70,7 @@ struct Segment {
 
 impl<O: Order> Group<O> {
     pub(crate) fn new(audience: Audience) -> Self {
-        Self { audience, parts: BTreeMap::new(), records: 0, bytes: 0 }
+        Self { audience, parts: LiteMap::new(), records: 0, bytes: 0 }
     }
 
     /// Whether nothing is to be settled or passed.

@@ -15,7 +15,7 @@ mod answers;
 mod call;
 mod row;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use self::call::{Answer, Call, Seat, poll_seat};
@@ -74,7 +75,7 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     max_ahead: usize,
     committer: Arc<Committer>,
     teller: Teller<O>,
-    rows: BTreeMap<i32, Row>,
+    rows: LiteMap<i32, Row>,
     /// Partitions with something to hand out; the one that was served last stands last.
     turn: VecDeque<i32>,
     lanes: Lanes<Item>,
@@ -118,7 +119,7 @@ where
             max_ahead: config.max_ahead,
             committer,
             teller,
-            rows: BTreeMap::new(),
+            rows: LiteMap::new(),
             turn: VecDeque::new(),
             lanes: Lanes::new(limit),
             running: FuturesUnordered::new(),

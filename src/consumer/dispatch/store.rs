@@ -12,12 +12,13 @@
 mod flight;
 mod landing;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
 use futures::poll;
+use litemap::LiteMap;
 
 use self::flight::Flight;
 use super::super::commit::Committer;
@@ -43,7 +44,7 @@ pub(crate) struct StoreDispatch<O, S> {
     teller: Teller<O>,
     backoff: Backoff,
     topic: Option<Topic>,
-    rows: BTreeMap<i32, Row>,
+    rows: LiteMap<i32, Row>,
     /// Partitions with something to decode; the one that was served last stands last.
     turn: VecDeque<i32>,
     group: Group<O>,
@@ -79,7 +80,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
             teller,
             backoff,
             topic: None,
-            rows: BTreeMap::new(),
+            rows: LiteMap::new(),
             turn: VecDeque::new(),
             flight: None,
             decompressor: Decompressor::new(),

@@ -15,9 +15,9 @@ pub(crate) mod session;
 pub(crate) mod task;
 pub(crate) mod walk;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use litemap::LiteMap;
 use tokio::sync::Notify;
 
 use self::prefetch::Hold;
@@ -53,19 +53,19 @@ pub(crate) enum Flow {
 /// What a broker is to be asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Targets {
-    partitions: Mutex<BTreeMap<i32, Target>>,
+    partitions: Mutex<LiteMap<i32, Target>>,
     changed: Notify,
 }
 
 impl Targets {
     /// Changes what is asked for; the task looks before its next request.
-    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<i32, Target>) -> T) -> T {
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut LiteMap<i32, Target>) -> T) -> T {
         let result = change(&mut self.lock());
         self.changed.notify_one();
         result
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<i32, Target>> {
+    fn lock(&self) -> MutexGuard<'_, LiteMap<i32, Target>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,8 +9,7 @@
 //!    +--error, lost answer-+
 //! ```
 
-use std::collections::BTreeMap;
-
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 /// Kafka's code for a session that the broker does not know.
@@ -63,18 +62,18 @@ pub(crate) enum Reply {
 pub(crate) struct FetchSession<K> {
     id: i32,
     epoch: i32,
-    known: BTreeMap<K, Wanted>,
+    known: LiteMap<K, Wanted>,
     turn: usize,
 }
 
 impl<K: Ord + Copy> FetchSession<K> {
     /// No session yet.
     pub(crate) fn new() -> Self {
-        Self { id: 0, epoch: FIRST_EPOCH, known: BTreeMap::new(), turn: 0 }
+        Self { id: 0, epoch: FIRST_EPOCH, known: LiteMap::new(), turn: 0 }
     }
 
     /// The next request, so that the broker knows exactly what is in `wanted`.
-    pub(crate) fn ask(&mut self, wanted: &BTreeMap<K, Wanted>) -> Ask<K> {
+    pub(crate) fn ask(&mut self, wanted: &LiteMap<K, Wanted>) -> Ask<K> {
         let ask = if self.epoch == FIRST_EPOCH { self.full(wanted) } else { self.changes(wanted) };
         self.known.clone_from(wanted);
         ask
@@ -82,7 +81,7 @@ impl<K: Ord + Copy> FetchSession<K> {
 
     /// A full request names the partitions from another one on each time, since a broker may fill its answer from the
     /// first ones alone. Within a session the broker sees to that.
-    fn full(&mut self, wanted: &BTreeMap<K, Wanted>) -> Ask<K> {
+    fn full(&mut self, wanted: &LiteMap<K, Wanted>) -> Ask<K> {
         let mut all: Vec<_> = wanted.iter().map(|(key, want)| (*key, *want)).collect();
         if let Some(first) = self.turn.checked_rem(all.len()) {
             all.rotate_left(first);
@@ -91,7 +90,7 @@ impl<K: Ord + Copy> FetchSession<K> {
         Ask { session_id: self.id, session_epoch: FIRST_EPOCH, wanted: all, forgotten: Vec::new() }
     }
 
-    fn changes(&self, wanted: &BTreeMap<K, Wanted>) -> Ask<K> {
+    fn changes(&self, wanted: &LiteMap<K, Wanted>) -> Ask<K> {
         let changed = wanted.iter().filter(|(key, want)| self.known.get(key) != Some(want));
         let forgotten = self.known.keys().filter(|key| !wanted.contains_key(key));
         Ask {

@@ -4,11 +4,11 @@
 //! of what comes and asks again, while the records are still to be decoded elsewhere. What waits to be
 //! settled is bounded by [`Prefetch`]; a full one stops the fetching (G5).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use litemap::LiteMap;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +59,7 @@ struct Place {
 /// What drives the task from request to request.
 struct Run {
     session: FetchSession<Key>,
-    places: BTreeMap<Key, Place>,
+    places: LiteMap<Key, Place>,
     failures: u32,
 }
 
@@ -69,7 +69,7 @@ struct Unwanted;
 impl FetchTask {
     /// Runs until `stop`, or until the reader is gone.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut run = Run { session: FetchSession::new(), places: BTreeMap::new(), failures: 0 };
+        let mut run = Run { session: FetchSession::new(), places: LiteMap::new(), failures: 0 };
         tokio::select! {
             () = stop.cancelled() => {}
             Unwanted = self.fetch_on(&mut run) => {}
@@ -240,7 +240,7 @@ impl Run {
         }
     }
 
-    fn wanted(&self) -> BTreeMap<Key, Wanted> {
+    fn wanted(&self) -> LiteMap<Key, Wanted> {
         let asked = self.places.iter().filter(|(_, place)| !place.is_silent());
         let want = |place: &Place| Wanted {
             offset: place.next,

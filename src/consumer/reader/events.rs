@@ -1,9 +1,9 @@
 //! What the reader does about metadata, answers and finished jobs.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
+use litemap::LiteMap;
 
 use super::super::assignment::{self, Ack, Found, Incarnation, Seen};
 use super::super::builder::End;
@@ -139,8 +139,8 @@ impl Reader {
         self.slots.get(&partition).is_some_and(|slot| slot.stretch == stretch)
     }
 
-    fn started(&mut self, incarnation: Incarnation, end: End, started: BTreeMap<i32, Started>) {
-        let mut later: BTreeMap<Found, (Topic, Vec<i32>)> = BTreeMap::new();
+    fn started(&mut self, incarnation: Incarnation, end: End, started: LiteMap<i32, Started>) {
+        let mut later: LiteMap<Found, (Topic, Vec<i32>)> = LiteMap::new();
         for (partition, started) in started {
             let Some(slot) = self.slots.get(&partition) else { continue };
             if slot.incarnation != incarnation || slot.standing != Standing::Starting {

@@ -14,13 +14,14 @@ mod events;
 mod placing;
 mod slot;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use litemap::LiteMap;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::events::{damaged, told};
@@ -72,8 +73,8 @@ pub(crate) struct Reader {
     around: Surroundings,
     assignment: Box<dyn Assignment>,
     starter: Arc<Starter>,
-    slots: BTreeMap<i32, Slot>,
-    fetchers: BTreeMap<i32, Fetcher>,
+    slots: LiteMap<i32, Slot>,
+    fetchers: LiteMap<i32, Fetcher>,
     jobs: FuturesUnordered<BoxFuture<'static, Done>>,
     views: watch::Receiver<Arc<View>>,
     events: mpsc::Receiver<Event>,
@@ -94,7 +95,7 @@ struct Fetcher {
 
 /// What a job found out.
 enum Done {
-    Started { incarnation: Incarnation, end: End, started: BTreeMap<i32, Started> },
+    Started { incarnation: Incarnation, end: End, started: LiteMap<i32, Started> },
     Checked { partition: i32, stretch: Stretch, outcome: Result<()> },
     Ranged { partition: i32, stretch: Stretch, outcome: Result<Outside> },
     Moved { partition: i32, stretch: Stretch, outcome: Result<Position> },
@@ -110,8 +111,8 @@ impl Reader {
             around,
             assignment,
             starter,
-            slots: BTreeMap::new(),
-            fetchers: BTreeMap::new(),
+            slots: LiteMap::new(),
+            fetchers: LiteMap::new(),
             jobs: FuturesUnordered::new(),
             views,
             events,

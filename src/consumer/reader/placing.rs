@@ -1,9 +1,9 @@
 //! Which broker is asked for a partition.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use litemap::LiteMap;
 
 use super::super::fetch::prefetch::Prefetch;
 use super::super::fetch::task::FetchTask;
@@ -156,7 +156,7 @@ impl Reader {
 
     /// Brokers that lead partitions of ours share the room for what is read ahead (G5).
     fn share_prefetch(&self) {
-        let mut led: BTreeMap<i32, usize> = BTreeMap::new();
+        let mut led: LiteMap<i32, usize> = LiteMap::new();
         for node in self.slots.values().filter_map(Slot::node) {
             *led.entry(node).or_default() += 1;
         }

@@ -1,12 +1,12 @@
 //! A transaction under way.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use litemap::LiteMap;
 
 use super::super::group::Sealed;
 use crate::Result;
@@ -18,7 +18,7 @@ use crate::wire::compression::Decompressor;
 pub(super) struct Flight<O> {
     pub(super) sealed: Sealed,
     /// The life of each partition when the group was closed.
-    lives: BTreeMap<i32, u64>,
+    lives: LiteMap<i32, u64>,
     phase: Phase,
     order: PhantomData<fn() -> O>,
     pub(super) failures: u32,
@@ -35,7 +35,7 @@ impl<O: Order> Flight<O> {
         store: Arc<S>,
         batch: Batch<O>,
         sealed: Sealed,
-        lives: BTreeMap<i32, u64>,
+        lives: LiteMap<i32, u64>,
     ) -> Self {
         Self { sealed, lives, phase: Phase::Applying(apply(store, batch)), order: PhantomData, failures: 0 }
     }

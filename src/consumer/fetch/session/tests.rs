@@ -8,7 +8,7 @@ fn want(offset: i64) -> Wanted {
     Wanted { offset, leader_epoch: 4, max_bytes: 1000 }
 }
 
-fn wanted(pairs: &[(u8, i64)]) -> BTreeMap<u8, Wanted> {
+fn wanted(pairs: &[(u8, i64)]) -> LiteMap<u8, Wanted> {
     pairs.iter().map(|(key, offset)| (*key, want(*offset))).collect()
 }
 
@@ -87,7 +87,7 @@ proptest! {
         steps in prop::collection::vec((prop::collection::btree_map(0_u8..6, 0_i64..4, 0..5), 0_u8..4), 1..40)
     ) {
         let mut session = FetchSession::new();
-        let mut broker: Option<(i32, i32, BTreeMap<u8, Wanted>)> = None;
+        let mut broker: Option<(i32, i32, LiteMap<u8, Wanted>)> = None;
         let mut next_id = 1;
         for (offsets, fate) in steps {
             let now = wanted(&offsets.into_iter().collect::<Vec<_>>());
