@@ -122,6 +122,9 @@ impl World {
 
     fn revoked(&mut self, who: usize, incarnation: Incarnation, partitions: &Partitions) {
         let now = self.now;
+        if !self.script.lets_revoke(who) {
+            self.breaks("a static member's restart moves nothing", format!("#{who} {partitions:?}"));
+        }
         for partition in partitions {
             let part = self.processes[who].parts.get_mut(&partition.number);
             match part.filter(|part| part.incarnation == incarnation) {

@@ -128,6 +128,11 @@ fn the_simulation_catches_a_coordinator_that_believes_claims() {
 }
 
 #[test]
+fn the_simulation_catches_a_static_member_that_gives_up_its_place() {
+    caught(Plant::PlaceGivenUp, &["a static member's restart moves nothing"]);
+}
+
+#[test]
 fn the_simulation_catches_a_store_without_compare_and_set() {
     caught(Plant::StoreWithoutCompareAndSet, &["every record is applied once"]);
 }

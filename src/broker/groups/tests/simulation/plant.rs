@@ -25,6 +25,8 @@ pub(super) enum Plant {
     HeartbeatDuringSync,
     /// The coordinator takes silence about what is owned for owning nothing.
     ClaimsBelieved,
+    /// A static member that ends says that it will not come back.
+    PlaceGivenUp,
     /// The store applies whatever comes.
     StoreWithoutCompareAndSet,
     /// The driver lets the member wait for ever for what it gives back.
@@ -43,6 +45,9 @@ impl Plant {
                 for protocol in &mut request.protocols {
                     protocol.metadata = without_owned(&protocol.metadata, &protocol.name);
                 }
+            }
+            (Self::PlaceGivenUp, Call::ConsumerHeartbeat(request)) if request.member_epoch == -2 => {
+                request.member_epoch = -1;
             }
             (Self::RejoinWithoutMemberId, Call::Join(request)) => request.member_id.clear(),
             (Self::RejoinWithoutMemberId, Call::ConsumerHeartbeat(request)) if request.member_epoch == 0 => {

@@ -51,6 +51,16 @@ enum Calm {
     Comes,
     Goes,
     Grows,
+    /// A static member ends, and comes back under its name.
+    Restarts,
+}
+
+/// A static member that restarts in calm, which moves nothing.
+#[derive(Clone, Debug)]
+struct Restart {
+    before: usize,
+    name: String,
+    is_back: bool,
 }
 
 #[derive(Debug)]
@@ -58,14 +68,15 @@ pub(super) struct Script {
     kind: Kind,
     stage: Stage,
     calm: VecDeque<Calm>,
+    restart: Option<Restart>,
 }
 
 impl Script {
     pub(super) fn new(seed: u64, random: &mut fastrand::Rng) -> Self {
         let kind = [Kind::Next, Kind::Cooperative, Kind::Eager, Kind::Mixed][usize::try_from(seed % 4).unwrap()];
-        let mut calm = vec![Calm::Comes, Calm::Goes, Calm::Grows, Calm::Comes, Calm::Goes];
+        let mut calm = vec![Calm::Comes, Calm::Goes, Calm::Grows, Calm::Restarts, Calm::Comes, Calm::Goes];
         random.shuffle(&mut calm);
-        Self { kind, stage: Stage::Start, calm: calm.into() }
+        Self { kind, stage: Stage::Start, calm: calm.into(), restart: None }
     }
 
     pub(super) fn is_next(&self) -> bool {
@@ -82,6 +93,11 @@ impl Script {
 
     pub(super) fn produces(&self) -> bool {
         self.stage == Stage::Turmoil
+    }
+
+    /// Whether a member may be asked for what it has.
+    pub(super) fn lets_revoke(&self, who: usize) -> bool {
+        self.restart.as_ref().is_none_or(|restart| restart.before == who)
     }
 
     fn assignors(&self) -> Vec<Assignor> {
@@ -115,6 +131,7 @@ impl World {
                 self.after(Duration::ZERO, Happening::Script);
             }
             Stage::Recovering(by) => {
+                self.bring_back();
                 match self.missing() {
                     None => self.next_calm(),
                     Some(missing) if self.now >= by => {
@@ -191,7 +208,13 @@ impl World {
                 self.start(instance);
             }
             (6, _) if live < MOST => self.start(None),
-            (7, Some(who)) if live > 1 => self.leave(who),
+            (7, Some(who)) if live > 1 => {
+                let instance = self.processes[who].instance.clone();
+                self.leave(who);
+                if instance.is_some() && self.random.bool() {
+                    self.start(instance);
+                }
+            }
             (8, _) if self.coordinator.partitions < 10 => self.coordinator.partitions += 1,
             (9, Some(who)) => {
                 self.tell(who, Event::TooSlow);
@@ -204,6 +227,16 @@ impl World {
                 self.start(instance);
             }
             _ => {}
+        }
+    }
+
+    /// Starts the process again that has ended.
+    fn bring_back(&mut self) {
+        let Some(restart) = &mut self.script.restart else { return };
+        if self.processes[restart.before].is_over && !restart.is_back {
+            restart.is_back = true;
+            let name = restart.name.clone();
+            self.start(Some(name));
         }
     }
 
@@ -233,6 +266,7 @@ impl World {
     /// The next thing that happens in calm.
     fn next_calm(&mut self) {
         self.is_calm = true;
+        self.script.restart = None;
         let Some(calm) = self.script.calm.pop_front() else {
             self.script.stage = Stage::Over;
             return;
@@ -241,6 +275,14 @@ impl World {
         let mut within = HANDOVER;
         match calm {
             Calm::Comes => self.start(None),
+            Calm::Restarts => {
+                let mut named = self.processes.iter().enumerate().filter(|(_, one)| one.is_live());
+                let found = named.find_map(|(who, one)| Some((who, one.instance.clone()?)));
+                if let Some((before, name)) = found {
+                    self.script.restart = Some(Restart { before, name, is_back: false });
+                    self.leave(before);
+                }
+            }
             Calm::Grows => self.coordinator.partitions += 1,
             Calm::Goes => {
                 let live = self.processes.iter().filter(|one| one.is_live()).count();
