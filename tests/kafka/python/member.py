@@ -13,6 +13,7 @@ def kafka_python():
     from kafka import KafkaConsumer
 
     settings = {"bootstrap_servers": bootstrap, "group_id": group, "auto_offset_reset": "earliest"}
+    settings |= {"session_timeout_ms": 6000, "heartbeat_interval_ms": 1000}
     consumer = KafkaConsumer(topic, enable_auto_commit=False, **settings)
     seen = 0
     while seen < count or not consumer.assignment():
@@ -28,6 +29,8 @@ def librdkafka(protocol):
     from confluent_kafka import Consumer
 
     settings = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"}
+    if protocol == "classic":
+        settings |= {"session.timeout.ms": 6000}
     consumer = Consumer({**settings, "group.protocol": protocol, "enable.auto.commit": False})
     consumer.subscribe([topic])
     seen = 0
