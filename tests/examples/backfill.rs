@@ -1,5 +1,6 @@
 //! `--backfill`: an order file straight into a store, and the topic's same orders as duplicates afterwards.
 
+use std::io::Write;
 use std::path::Path;
 
 use orderflow::broker::DevBroker;
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::support::example::example as lone_example;
 use super::support::ndjson;
-use super::support::program::{Finished, Signal};
+use super::support::program::{Finished, Running, Signal};
 use super::{WORK, beside_a_broker, example};
 
 fn backfill(broker: &DevBroker, role: &str, file: &Path, store: &Path) -> Finished {
@@ -138,5 +139,55 @@ fn a_backfill_that_is_killed_again_and_again_has_one_effect() {
         let stock = orders("stock", &store);
         assert_eq!((&stock[0]["stock"], &stock[0]["movements"]), (&json!(ORDERS), &json!(ORDERS)));
         assert_eq!(orders("verify", &store)[0]["holds"], true);
+    });
+}
+
+/// Runs a backfill of a file of so many orders, and does this as soon as some are applied.
+fn meddled(
+    orders: usize,
+    meddle: impl FnOnce(&Path, &Running),
+    judge: impl FnOnce(Finished, &Path, &Path, &DevBroker),
+) {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, file) = (folder.path().join("inventory.redb"), folder.path().join("orders.ndjson"));
+        let order = r#"{"order_id":"1","product_id":"2","quantity":1,"type":"inventory","timestamp":"5/30/2023"}"#;
+        std::fs::write(&file, format!("{order}\n").repeat(orders)).expect("a folder to write to");
+        create_topics(broker);
+        let consumer = example(broker, "inventory_consumer").args(["-e", "--backfill"]).arg(&file);
+        let running = consumer.arg("--store").arg(&store).start();
+        running.await_stdout_lines("orders are applied", 1_000, WORK, |line| line.starts_with("Updating"));
+        meddle(&file, &running);
+        judge(running.finish(WORK), &file, &store, broker);
+    });
+}
+
+#[test]
+fn a_backfill_that_is_stopped_says_so_and_the_next_one_goes_on() {
+    const ORDERS: usize = 60_000;
+    let stop = |_: &Path, running: &Running| running.signal(Signal::Terminate);
+    meddled(ORDERS, stop, |stopped, file, store, broker| {
+        let stopped = stopped.with_code(1);
+        assert!(
+            stopped.stderr.contains("stopped before its end: the next backfill of it goes on"),
+            "{}",
+            stopped.stderr
+        );
+        let rest = backfill(broker, "inventory", file, store).ok();
+        assert!(!rest.stderr.contains("applied 0,"), "{}", rest.stderr);
+        assert_eq!(orders("stock", store)[0]["stock"], json!(ORDERS));
+    });
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_backfilled_is_an_error() {
+    let change = |file: &Path, _: &Running| {
+        let mut file = std::fs::File::options().append(true).open(file).expect("the file is there");
+        file.write_all(b"{}\n").expect("a disk with room");
+    };
+    meddled(60_000, change, |changed, _, store, _| {
+        let changed = changed.with_code(2);
+        assert!(changed.stderr.contains("ORD-INPUT") && changed.stderr.contains("changed"), "{}", changed.stderr);
+        assert_eq!(orders("verify", store)[0]["holds"], true);
     });
 }
