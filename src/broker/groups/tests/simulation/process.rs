@@ -148,6 +148,11 @@ impl Process {
         Some(Credentials { member_id, epoch: sync.generation_id, instance_id })
     }
 
+    /// Whether it is on its way into a generation.
+    pub(super) fn is_joining(&self) -> bool {
+        self.requests[index(Lane::Join)].is_some()
+    }
+
     pub(super) fn is_live(&self) -> bool {
         !self.is_over && !self.is_leaving
     }

@@ -305,6 +305,9 @@ impl World {
         if let Some((who, _)) = live.iter().find(|(_, one)| one.is_leaving) {
             return Some(format!("#{who} has not left"));
         }
+        if let Some((who, _)) = live.iter().find(|(_, one)| one.is_joining()) {
+            return Some(format!("#{who} is joining"));
+        }
         let ready = |one: &Process| -> Vec<i32> {
             let ready = one.parts.iter().filter(|(_, part)| part.row.is_some() && part.revoked_at.is_none());
             ready.map(|(number, _)| *number).collect()
