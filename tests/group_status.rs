@@ -16,10 +16,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use consumer_support::*;
 use orderflow::ErrorCode;
-use orderflow::broker::{DevBroker, Rule, Verdict as Fault};
+use orderflow::broker::{DevBroker, Rule, Spot, Verdict as Fault};
 use orderflow::cluster::admin::groups::{GroupKind, GroupStatus, Membership, Verdict, group_status};
 use orderflow::cluster::{Cluster, Purpose};
-use orderflow::wire::compression::Compression;
+use orderflow::wire::compression::{Compression, Compressor};
 use orderflow::wire::connection::Connection;
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::{
@@ -27,6 +27,7 @@ use orderflow::wire::message::{
     MemberIdentity, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, SyncGroupRequest,
     SyncGroupRequestAssignment,
 };
+use orderflow::wire::record_batch::{BatchBuilder, RecordParts};
 
 const GROUP: &str = "inventory";
 
@@ -150,7 +151,12 @@ async fn a_group_that_has_read_all_is_well_after_one_look() {
 #[tokio::test]
 async fn a_member_that_makes_no_progress_is_named_with_the_age_of_what_waits() {
     let broker = broker(2).await;
-    write_with(&broker, 0, &entries(0..10), Compression::Lz4);
+    let mut hourly = BatchBuilder::new(Compression::Lz4, Vec::new());
+    for hour in 0..10 {
+        let parts = RecordParts { key: None, headers: &[], value_len: Some(0) };
+        hourly.append(1_700_000_000_000 + hour * 3_600_000, &parts, |_| {}).unwrap();
+    }
+    broker.inject(TOPIC, 0, hourly.close(&mut Compressor::new()).bytes(), Spot::Next).unwrap();
     write(&broker, 1, &entries(10..15));
     let member = Member::enter(&broker, "shop", Some("till-1"), &[0, 1]).await;
     member.commit(0, 4).await;
@@ -158,9 +164,9 @@ async fn a_member_that_makes_no_progress_is_named_with_the_age_of_what_waits() {
     assert_eq!(verdicts(&status), [Verdict::Stalled, Verdict::Stalled]);
     let [behind, never] = &status.partitions[..] else { panic!("{status:?}") };
     assert_eq!((behind.lag, behind.drain_seconds), (Some(6), None));
-    // The fifth record of the batch is of 1,700,000,000.004 s.
+    // The fifth record of the batch is four hours younger than the first.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64();
-    let age = now - 1_700_000_000.004;
+    let age = now - (1_700_000_000.0 + 4.0 * 3600.0);
     assert!((behind.lag_seconds.unwrap() - age).abs() < 5.0, "{behind:?} is not {age}");
     assert_eq!((never.position, never.lag, never.lag_seconds), (None, None, None));
     let [warning] = &status.warnings[..] else { panic!("{status:?}") };
