@@ -147,9 +147,7 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     }
     let consumer = builder.build().await?;
     if !arguments.flags.quiet {
-        output::complain(&format!(
-            "group {group} reads all partitions of {topic}: sharing them with other members comes with a later release"
-        ));
+        output::complain(&format!("group {group} shares {topic} with its other members; positions are in the store"));
     }
     let control = consumer.control();
     let progress = Progress::new(arguments.flags.quiet, "settled");

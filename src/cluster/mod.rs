@@ -21,6 +21,7 @@
 //! | looking at a topic makes it | `a_topic_that_does_not_exist_is_refused_unless_it_may_be_created` |
 
 pub mod admin;
+mod coordinator;
 mod metadata;
 mod refresh;
 mod refusal;
@@ -39,6 +40,7 @@ use crate::place::{Place, TopicPartition};
 use crate::shutdown::Tasks;
 use crate::wire::connection::Connection;
 
+pub(crate) use coordinator::{GroupCoordinator, Unfound};
 pub use metadata::{Leader, PartitionView, TopicState, TopicView, View};
 pub use refresh::Missing;
 use refresh::Refresher;
@@ -131,6 +133,14 @@ impl Cluster {
                 Err(_) => return Err(self.late(name, state)),
             }
         }
+    }
+
+    /// Keeps the views up to date about a topic, which is not made if it does not exist.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigUnsupported`] for more topics than one client watches.
+    pub(crate) fn watch(&self, name: &str) -> Result<()> {
+        self.0.refresher.watch_topic(name, Missing::Refuse)
     }
 
     fn late(&self, name: &str, state: Option<TopicState>) -> Error {

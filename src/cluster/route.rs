@@ -29,6 +29,8 @@ pub enum Purpose {
     Fetch,
     /// Commits and heartbeats of a group.
     Coordinator,
+    /// JoinGroup and SyncGroup, which wait at the coordinator for the other members.
+    Join,
     /// Everything else.
     Control,
 }

@@ -72,7 +72,7 @@ use Support::{NotYet, Only, Yes};
 properties! {
     BOOTSTRAP_SERVERS = "bootstrap.servers", Addresses, "127.0.0.1:9092", Yes, "Where the first broker is looked for.";
     CLIENT_ID = "client.id", Text, "orderflow", Yes, "The name that brokers see in logs and quotas.";
-    CLIENT_RACK = "client.rack", Text, "", NotYet, "The rack of this client, for reading from a near replica.";
+    CLIENT_RACK = "client.rack", Text, "", Yes, "The rack of this client, which assignors may go by.";
     REQUEST_TIMEOUT = "request.timeout.ms", Millis(1, DAY_MS), "30000", Yes, "How long one request may take.";
     CONNECT_TIMEOUT = "socket.connection.setup.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long dialling one broker may take.";
     METADATA_MAX_AGE = "metadata.max.age.ms", Millis(100, DAY_MS), "300000", Yes, "How old metadata may grow before it is asked for again.";
@@ -95,12 +95,13 @@ properties! {
     MAX_IN_FLIGHT = "max.in.flight.requests.per.connection", Number(1, 5), "5", Yes, "How many requests are under way to one broker.";
 
     GROUP_ID = "group.id", Text, "", Yes, "The consumer group.";
-    GROUP_INSTANCE_ID = "group.instance.id", Text, "", NotYet, "The name of a static member.";
-    GROUP_PROTOCOL = "group.protocol", Choice(&["auto", "consumer", "classic"]), "auto", NotYet, "How the group shares its partitions.";
-    SESSION_TIMEOUT = "session.timeout.ms", Millis(1, DAY_MS), "45000", NotYet, "How long a silent member stays in the group.";
-    HEARTBEAT_INTERVAL = "heartbeat.interval.ms", Millis(1, DAY_MS), "3000", NotYet, "How often a member shows that it lives.";
-    MAX_POLL_INTERVAL = "max.poll.interval.ms", Millis(1, DAY_MS), "300000", NotYet, "How long one handler call may take.";
-    ASSIGNMENT_STRATEGY = "partition.assignment.strategy", Text, "range,cooperative-sticky", NotYet, "How a classic group shares its partitions.";
+    GROUP_INSTANCE_ID = "group.instance.id", Text, "", Yes, "The lasting name of a static member: a restart within the session timeout moves no partition.";
+    GROUP_PROTOCOL = "group.protocol", Choice(&["auto", "consumer", "classic"]), "auto", Yes, "How the group shares its partitions: by KIP-848 (consumer), by the classic protocol, or by the first where the coordinator offers it (auto).";
+    GROUP_REMOTE_ASSIGNOR = "group.remote.assignor", Text, "", Yes, "The coordinator's assignor under KIP-848, uniform or range; empty: its default.";
+    SESSION_TIMEOUT = "session.timeout.ms", Millis(1, DAY_MS), "45000", Yes, "How long a silent member stays in the group; without an answer for so long a member takes itself for lost.";
+    HEARTBEAT_INTERVAL = "heartbeat.interval.ms", Millis(1, DAY_MS), "3000", Yes, "How often a member of a classic group shows that it lives; under KIP-848 the coordinator says.";
+    MAX_POLL_INTERVAL = "max.poll.interval.ms", Millis(1, DAY_MS), "300000", Yes, "How long one handler call, or giving partitions back, may take before the member leaves the group.";
+    ASSIGNMENT_STRATEGY = "partition.assignment.strategy", Text, "range,cooperative-sticky", Yes, "The assignors that a member of a classic group offers, the preferred one first.";
     AUTO_OFFSET_RESET = "auto.offset.reset", Choice(&["earliest", "latest", "none"]), "earliest", Yes, "Where reading begins when no position is known.";
     AUTO_COMMIT_INTERVAL = "auto.commit.interval.ms", Millis(1, DAY_MS), "5000", Yes, "How often positions are committed to Kafka.";
     ISOLATION_LEVEL = "isolation.level", Choice(&["read_committed", "read_uncommitted"]), "read_committed", Yes, "Whether orders of aborted transactions are left out.";

@@ -11,10 +11,12 @@ use super::dispatch::Dispatch;
 use super::dispatch::handler::HandlerDispatch;
 use super::dispatch::store::StoreDispatch;
 use super::dispatch::teller::Teller;
+use super::group::configured::Configured;
+use super::group::session::{Membership, Session};
 use super::positions::{KafkaPositions, Positions, StorePositions};
 use super::run::{Commits, Run};
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, GroupCoordinator};
 use crate::config::{ClientConfig, properties};
 use crate::order::Order;
 use crate::store::Store;
@@ -219,12 +221,16 @@ impl<O: Order> Options<O> {
     /// Reaches the cluster and lays out what every consumer needs.
     async fn parts(self, group: String) -> Result<Parts<O>> {
         let config = Arc::new(ConsumerConfig::read(&self.config)?);
-        let cluster = Cluster::connect(&self.config).await?;
         let topic: Arc<str> = self.topic.as_deref().unwrap_or(O::TOPIC).into();
-        let offsets = Arc::new(GroupOffsets::new(cluster.clone(), group));
+        let configured = Configured::read(&self.config, &group, topic.clone())?;
+        let cluster = Cluster::connect(&self.config).await?;
+        let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), group));
+        let (membership, session, authority) = Membership::pair(configured, coordinator.clone());
+        let offsets = Arc::new(GroupOffsets::new(coordinator, authority, membership.voice().clone()));
         let control = Control::new();
         let teller = Teller::new(self.observer, control.clone(), self.limit);
-        Ok(Parts { cluster, topic, config, offsets, control, teller, end: self.end })
+        let membership = (membership, session);
+        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, end: self.end })
     }
 }
 
@@ -234,6 +240,7 @@ struct Parts<O> {
     topic: Arc<str>,
     config: Arc<ConsumerConfig>,
     offsets: Arc<GroupOffsets>,
+    membership: (Membership, Session),
     control: Control,
     teller: Teller<O>,
     end: End,
@@ -246,12 +253,14 @@ impl<O: Order> Parts<O> {
         commits: Commits,
         dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> D,
     ) -> OrderConsumer<O> {
-        let Self { cluster, topic, config, offsets, control, teller, end } = self;
-        let committer =
-            Arc::new(Committer::start(offsets, topic.clone(), control.clone(), config.commit_interval, config.backoff));
+        let Self { cluster, topic, config, offsets, membership, control, teller, end } = self;
+        let (interval, backoff) = (config.commit_interval, config.backoff);
+        let committer = Committer::start(offsets.clone(), topic.clone(), control.clone(), interval, backoff);
+        let committer = Arc::new(committer);
         let dispatch = dispatch(committer.clone(), teller);
-        let shown = control.clone();
-        let run = Run { cluster, topic, config, control, positions, committer, dispatch, end, commits };
+        let (shown, membership) = (control.clone(), Some(membership));
+        let run =
+            Run { cluster, topic, config, control, positions, offsets, committer, membership, dispatch, end, commits };
         OrderConsumer { engine: Box::new(run), control: shown, order: PhantomData }
     }
 }

@@ -28,12 +28,13 @@ mod control;
 mod delivered;
 mod dispatch;
 mod fetch;
-// The driver that runs it comes next.
-#[cfg(test)]
+mod finish;
+mod goal;
 pub(crate) mod group;
 mod handler;
 mod ledger;
 mod lookup;
+mod patience;
 mod positions;
 mod reader;
 mod record;

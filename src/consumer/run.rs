@@ -11,28 +11,29 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use litemap::LiteMap;
 use tokio::time::Instant;
 
-use super::assignment::{AllPartitions, Incarnation};
+use super::assignment::{Assignment, Incarnation};
 use super::builder::End;
-use super::commit::Committer;
+use super::commit::{Committer, GroupOffsets, Pace};
 use super::config::ConsumerConfig;
 use super::control::{Concern, Control, Wish};
 use super::dispatch::{Dispatch, Step};
+use super::goal::Goal;
+use super::group::member;
+use super::group::session::{Membership, Session};
+use super::patience::{LongCall, Patience, Turn};
 use super::positions::Positions;
 use super::reader::{News, Reader, Surroundings, told};
 use super::start::Starter;
 use super::{Engine, Summary};
-use crate::cluster::{Cluster, Missing};
+use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
+use crate::store::Topic;
 use crate::{Error, ErrorCode, Result};
 
 /// How long a topic that was just made may be unknown to a broker before a run until the end calls it missing.
 const TOPIC_GRACE: Duration = Duration::from_secs(5);
-
-/// A share of the shutdown timeout is kept for the last commit.
-const COMMIT_SHARE: u32 = 4;
 
 /// A consumer that is ready to run.
 pub(crate) struct Run<D> {
@@ -41,7 +42,10 @@ pub(crate) struct Run<D> {
     pub(crate) config: Arc<ConsumerConfig>,
     pub(crate) control: Control,
     pub(crate) positions: Arc<dyn Positions>,
+    pub(crate) offsets: Arc<GroupOffsets>,
     pub(crate) committer: Arc<Committer>,
+    /// Until the run has begun.
+    pub(crate) membership: Option<(Membership, Session)>,
     pub(crate) dispatch: D,
     pub(crate) end: End,
     pub(crate) commits: Commits,
@@ -74,19 +78,22 @@ pub(super) enum Ending {
     Failed(Error),
 }
 
-/// What a run has to do before it may end by itself.
-#[derive(Debug, Default)]
-struct Goal {
-    /// The partitions that are to be settled up to an end, with it.
-    ends: LiteMap<i32, i64>,
-    /// Whether the ends are known.
-    is_set: bool,
+/// What one run keeps in mind.
+struct Course {
+    goal: Option<Goal>,
+    /// What is to be given back once it is settled and committed.
+    revoked: Vec<(Incarnation, Vec<i32>)>,
+    patience: Patience,
+    draining: bool,
 }
 
 impl<D: Dispatch> Run<D> {
     async fn to_the_end(mut self: Box<Self>, stop: BoxFuture<'_, ()>) -> Result<Summary> {
         let mut stop = stop.fuse();
-        let mut reader = self.reader();
+        let Some(membership) = self.membership.take() else {
+            return Err(Error::new(ErrorCode::Closed, "the consumer has run already"));
+        };
+        let mut reader = self.reader(membership);
         let ending = tokio::select! {
             biased;
             () = &mut stop => Ending::Clean,
@@ -100,7 +107,7 @@ impl<D: Dispatch> Run<D> {
         }
     }
 
-    fn reader(&self) -> Reader {
+    fn reader(&self, (membership, session): (Membership, Session)) -> Reader {
         let starter = Starter {
             cluster: self.cluster.clone(),
             positions: self.positions.clone(),
@@ -115,54 +122,72 @@ impl<D: Dispatch> Run<D> {
             end: self.end,
             request_timeout: self.cluster.config().millis(&properties::REQUEST_TIMEOUT),
         };
-        Reader::new(around, Box::new(AllPartitions::default()), Arc::new(starter))
+        Reader::new(around, Assignment::new(membership, session), Arc::new(starter))
     }
 
     async fn work(&mut self, reader: &mut Reader) -> Ending {
-        if let Err(error) = self.find_topic().await {
-            return Ending::Failed(error);
-        }
+        let topic = match self.find_topic().await {
+            Ok(topic) => topic,
+            Err(error) => return Ending::Failed(error),
+        };
         if let Some(ending) = self.be_admitted().await {
             return ending;
         }
+        let goal = match self.find_goal(&topic).await {
+            Ok(goal) => goal,
+            Err(error) => return Ending::Failed(error),
+        };
         self.control.relieve(Concern::Running);
-        let mut goal = Goal::default();
+        reader.join(&Topic::new(topic.id, topic.name.clone()), topic.partition_count());
+        let patience = Patience::new(self.cluster.config().millis(&properties::MAX_POLL_INTERVAL));
+        self.go(reader, Course { goal, revoked: Vec::new(), patience, draining: false }).await
+    }
+
+    async fn go(&mut self, reader: &mut Reader, mut course: Course) -> Ending {
         let mut wishes = self.control.wishes();
         wishes.mark_changed();
-        let mut draining = false;
-        let mut revoked: Vec<(Incarnation, Vec<i32>)> = Vec::new();
         let mut look = tokio::time::interval(self.config.api_timeout.max(Duration::from_millis(1)));
         look.reset();
+        let mut clock = tokio::time::interval(course.patience.pace());
         let mut seen = self.control.summary();
         loop {
-            if self.dispatch.is_limit_reached() || self.is_reached(&goal) || (draining && self.dispatch.is_drained()) {
+            let drained = course.draining && self.dispatch.is_drained();
+            if self.dispatch.is_limit_reached() || self.is_reached(&course) || drained {
                 return Ending::Clean;
             }
             let ending = tokio::select! {
-                news = reader.next() => self.take(news, &mut goal, &mut revoked),
+                news = reader.next() => self.take(news, &mut course),
                 step = self.dispatch.step() => self.follow(step, reader),
                 Ok(()) = wishes.changed() => {
                     let wish = *wishes.borrow_and_update();
-                    draining = wish == Wish::Drain;
+                    course.draining = wish == Wish::Drain;
                     reader.set_paused(wish != Wish::Run);
                     self.dispatch.set_holding(wish == Wish::Pause);
                     None
                 }
+                () = self.committer.answered(), if !course.revoked.is_empty() => None,
+                () = changed(&mut course.goal) => None,
+                _ = clock.tick() => self.be_patient(reader, &mut course.patience),
                 _ = look.tick() => self.stuck(std::mem::replace(&mut seen, self.control.summary())),
             };
             if let Some(ending) = ending {
                 return ending;
             }
-            self.release(reader, &mut revoked).await;
+            if !course.revoked.is_empty() {
+                self.release(reader, &mut course);
+            }
         }
     }
 
     /// Waits for the topic to exist. A run until the end does not wait long: nothing would ever end it.
-    async fn find_topic(&mut self) -> Result<()> {
+    async fn find_topic(&mut self) -> Result<Arc<TopicView>> {
         let begun = Instant::now();
         loop {
             let found = self.cluster.topic(&self.topic, Missing::Refuse, self.config.backoff.delay(9, 0.0)).await;
-            let Err(error) = found else { return Ok(()) };
+            let error = match found {
+                Ok(topic) => return Ok(topic),
+                Err(error) => error,
+            };
             let patience = match self.end {
                 End::Never => Duration::MAX,
                 End::AtStartsEnd if error.code() == ErrorCode::UnknownTopic => TOPIC_GRACE,
@@ -176,26 +201,53 @@ impl<D: Dispatch> Run<D> {
         }
     }
 
-    fn take(&mut self, news: News, goal: &mut Goal, revoked: &mut Vec<(Incarnation, Vec<i32>)>) -> Option<Ending> {
+    /// The ends that a run until the end is to reach.
+    async fn find_goal(&mut self, topic: &TopicView) -> Result<Option<Goal>> {
+        if self.end == End::Never {
+            return Ok(None);
+        }
+        let (begun, isolation) = (Instant::now(), self.config.isolation);
+        let mut failures = 0;
+        loop {
+            let (offsets, partitions) = (self.offsets.clone(), topic.partition_count());
+            match Goal::find(&self.cluster, offsets, &self.topic, partitions, isolation).await {
+                Ok(goal) => return Ok(Some(goal)),
+                Err(error) if !error.is_retriable() || begun.elapsed() >= self.config.api_timeout => return Err(error),
+                Err(error) => self.control.concern(Concern::Running, told(&error)),
+            }
+            self.cluster.refresh();
+            tokio::time::sleep(self.config.backoff.delay(failures, fastrand::f64())).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    fn take(&mut self, news: News, course: &mut Course) -> Option<Ending> {
         match news {
-            News::Begun { topic, partition, position, end } => {
-                if let Some(end) = end {
-                    goal.ends.insert(partition, end);
-                }
+            News::Begun { topic, partition, position } => {
+                self.committer.admit(partition);
+                course.goal.iter_mut().for_each(|goal| goal.begun(partition));
                 self.dispatch.begin(topic, partition, position);
             }
             News::Fetched(fetched) => self.dispatch.feed(fetched),
-            News::Assigned { partitions } => goal.expect(self.end, &partitions),
-            News::Lost { partition } => {
-                goal.ends.remove(&partition);
-                self.committer.forget(partition);
-                self.dispatch.retire(partition);
+            News::Joined => course.goal.iter_mut().for_each(Goal::joined),
+            News::Assigned { partitions } => course.goal.iter_mut().for_each(|goal| goal.gained(&partitions)),
+            News::Lost { incarnation, partitions } => {
+                self.committer.lost(&partitions);
+                partitions.iter().for_each(|partition| self.dispatch.retire(*partition));
+                course.goal.iter_mut().for_each(|goal| goal.gave_up(&partitions));
+                for (_, revoked) in course.revoked.iter_mut().filter(|(revoked, _)| *revoked == incarnation) {
+                    revoked.retain(|partition| !partitions.contains(partition));
+                }
+                course.revoked.retain(|(_, partitions)| !partitions.is_empty());
             }
             News::Revoked { incarnation, partitions } => {
                 partitions.iter().for_each(|partition| self.dispatch.retire(*partition));
-                revoked.push((incarnation, partitions));
+                self.committer.set_pace(Pace::AtOnce);
+                course.revoked.push((incarnation, partitions));
             }
             News::Stopped { partition, error } => return self.stopped(partition, error),
+            News::Failed(error) => return Some(Ending::Failed(error)),
+            News::Left => {}
         }
         None
     }
@@ -223,9 +275,29 @@ impl<D: Dispatch> Run<D> {
         (self.end == End::AtStartsEnd).then_some(Ending::Failed(error))
     }
 
-    fn is_reached(&self, goal: &Goal) -> bool {
-        let reached = |(partition, end): (&i32, &i64)| self.dispatch.position(*partition).is_some_and(|at| at >= *end);
-        goal.is_set && goal.ends.iter().all(reached)
+    fn is_reached(&self, course: &Course) -> bool {
+        course.goal.as_ref().is_some_and(|goal| goal.is_reached(|partition| self.dispatch.position(partition)))
+    }
+
+    /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
+    fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
+        match patience.judge(self.dispatch.longest_call(), Instant::now())? {
+            Turn::TooSlow(LongCall { since, partition, offset }) => {
+                let (topic, waited) = (&self.topic, since.elapsed().as_millis());
+                let sentence = format!(
+                    "the handler has had the order at offset {offset} of {topic}/{partition} for {waited} ms, longer than                      max.poll.interval.ms, so the group is left until it returns: raise that, or let the handler take less"
+                );
+                tracing::error!("{sentence}");
+                self.control.concern(Concern::Handler, sentence);
+                self.dispatch.took_too_long(partition, offset);
+                reader.say(member::Event::TooSlow);
+            }
+            Turn::Back => {
+                self.control.relieve(Concern::Handler);
+                reader.say(member::Event::Back);
+            }
+        }
+        None
     }
 
     /// A run until the end that makes no headway for `default.api.timeout.ms` and is not ready will not get there.
@@ -240,63 +312,25 @@ impl<D: Dispatch> Run<D> {
     }
 
     /// Gives up what was revoked, once it is settled and committed (rule R6).
-    async fn release(&mut self, reader: &mut Reader, revoked: &mut Vec<(Incarnation, Vec<i32>)>) {
+    fn release(&mut self, reader: &mut Reader, course: &mut Course) {
         let clear = |(_, partitions): &mut (Incarnation, Vec<i32>)| {
-            partitions.iter().all(|partition| self.dispatch.is_clear(*partition))
+            partitions.iter().all(|partition| self.dispatch.is_clear(*partition) && !self.committer.has(*partition))
         };
-        let settled: Vec<_> = revoked.extract_if(.., clear).collect();
+        let settled: Vec<_> = course.revoked.extract_if(.., clear).collect();
         for (incarnation, partitions) in settled {
-            self.committer.flush(self.config.api_timeout).await;
-            reader.released(incarnation, partitions);
+            partitions.iter().for_each(|partition| self.committer.forget(*partition));
+            course.goal.iter_mut().for_each(|goal| goal.gave_up(&partitions));
+            reader.released(incarnation, &partitions);
         }
-    }
-
-    /// The clean end (G7): nothing more is read, what is in hand is finished and committed, within the timeout.
-    async fn finish(&mut self, mut reader: Reader) -> Result<()> {
-        let within = self.config.shutdown_timeout;
-        let deadline = Instant::now() + within;
-        self.dispatch.finish();
-        let idle = async {
-            while !self.dispatch.is_idle() {
-                if let Step::Failed(error) = self.dispatch.step().await {
-                    return Err(error);
-                }
-            }
-            Ok(())
-        };
-        let (idle, ()) = tokio::join!(
-            tokio::time::timeout(within - within / COMMIT_SHARE, idle),
-            reader.finish(within - within / COMMIT_SHARE),
-        );
-        let committed = self.committer.flush(deadline.saturating_duration_since(Instant::now())).await;
-        self.committer.finish(deadline.saturating_duration_since(Instant::now())).await;
-        self.dispatch.close().await?;
-        match idle {
-            Ok(finished) => finished?,
-            Err(_) => return Err(cut_short("orders in hand were not finished", within)),
-        }
-        match (committed, self.commits) {
-            (true, _) => Ok(()),
-            (false, Commits::Positions) => Err(cut_short("positions were not committed", within)),
-            (false, Commits::News) => {
-                tracing::warn!("positions were not committed to Kafka; the store has them");
-                Ok(())
-            }
+        if course.revoked.is_empty() {
+            self.committer.set_pace(Pace::Steady);
         }
     }
 }
 
-impl Goal {
-    /// The ends of these partitions are to be reached, as soon as they are known.
-    fn expect(&mut self, end: End, partitions: &[i32]) {
-        if end == End::AtStartsEnd && !self.is_set {
-            self.is_set = true;
-            self.ends = partitions.iter().map(|partition| (*partition, i64::MAX)).collect();
-        }
+async fn changed(goal: &mut Option<Goal>) {
+    match goal {
+        Some(goal) => goal.changed().await,
+        None => std::future::pending().await,
     }
-}
-
-fn cut_short(what: &str, within: Duration) -> Error {
-    let sentence = format!("the stop was cut short after {} ms: {what}", within.as_millis());
-    Error::new(ErrorCode::Timeout, sentence).remedy("they come again with the next run; raise shutdown.timeout.ms")
 }

@@ -38,15 +38,15 @@ pub(crate) struct Job {
     pub(crate) topic: Topic,
     pub(crate) partitions: Vec<i32>,
     pub(crate) found: Found,
-    /// Whether the ends that they have now are wanted.
+    /// Whether a position behind the log's end would be taken for the end that is to be reached.
     pub(crate) end: End,
 }
 
 /// What became of a partition that was to begin.
 #[derive(Debug)]
 pub(crate) enum Started {
-    /// It begins here; its end is told if it was wanted.
-    At { position: Position, end: Option<i64> },
+    /// It begins here.
+    At { position: Position },
     /// Not yet, because of this.
     Later(Error),
     /// Not before a person has decided.
@@ -81,7 +81,11 @@ impl Starter {
         begun.extend(self.resolve(job, &unknown).await);
         self.validate(&job.topic, &mut begun).await;
         self.claim(&job.topic, &mut begun).await;
-        self.with_ends(job, begun).await
+        if job.end == End::AtStartsEnd {
+            self.refuse_beyond(&job.topic, &mut begun).await;
+        }
+        let started = |begun: Result<Position>| begun.map_or_else(Started::failed, |position| Started::At { position });
+        begun.into_iter().map(|(partition, begun)| (partition, started(begun))).collect()
     }
 
     /// Positions for partitions that never had one, written before anything is fetched, so that a crash does not
@@ -165,29 +169,18 @@ impl Starter {
         }
     }
 
-    async fn with_ends(&self, job: &Job, mut begun: Answers<Position>) -> LiteMap<i32, Started> {
-        let partitions: Vec<i32> = match job.end {
-            End::AtStartsEnd => begun.iter().filter(|(_, begun)| begun.is_ok()).map(|(part, _)| *part).collect(),
-            End::Never => Vec::new(),
-        };
-        let mut ends = self.lookup(&job.topic).offsets(&partitions, Edge::End(self.isolation)).await;
-        self.refuse_beyond(&job.topic, &ends, &mut begun).await;
-        let started = begun.into_iter().map(|(partition, begun)| {
-            let end = ends.remove(&partition).transpose();
-            let started = begun.and_then(|position| Ok(Started::At { position, end: end? }));
-            (partition, started.unwrap_or_else(Started::failed))
-        });
-        started.collect()
-    }
-
     /// A position beyond the log's end is not an end that is reached (rule R12).
-    async fn refuse_beyond(&self, topic: &Topic, ends: &Answers<i64>, begun: &mut Answers<Position>) {
-        for (partition, end) in ends {
-            let (Ok(end), Some(Ok(position))) = (end, begun.get(partition)) else { continue };
-            if position.next > *end
-                && let Err(error) = self.out_of_range(topic, *partition, position.next).await
-            {
-                begun.insert(*partition, Err(error));
+    async fn refuse_beyond(&self, topic: &Topic, begun: &mut Answers<Position>) {
+        let known: Vec<i32> = begun.iter().filter(|(_, begun)| begun.is_ok()).map(|(part, _)| *part).collect();
+        for (partition, end) in self.lookup(topic).offsets(&known, Edge::End(self.isolation)).await {
+            let Some(Ok(position)) = begun.get(&partition) else { continue };
+            let judged = match end {
+                Ok(end) if position.next > end => self.out_of_range(topic, partition, position.next).await.map(drop),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = judged {
+                begun.insert(partition, Err(error));
             }
         }
     }

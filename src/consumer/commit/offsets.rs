@@ -1,22 +1,23 @@
-//! A group's offsets at its coordinator, read or written without membership.
+//! A group's offsets at its coordinator: read by anybody, written under the membership once there is one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use litemap::LiteMap;
+use tokio::sync::watch;
 
-use crate::cluster::{Cluster, Purpose, refusal};
+use crate::cluster::{GroupCoordinator, Purpose, refusal};
+use crate::consumer::group::member::{Credentials, Event};
+use crate::consumer::group::session::{Authority, Voice};
 use crate::wire::connection::Connection;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
-    FindCoordinatorRequest, FindCoordinatorResponse, OffsetCommitRequest, OffsetCommitRequestPartition,
-    OffsetCommitRequestTopic, OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchRequestTopic,
-    OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetFetchRequest,
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
 };
 use crate::{Error, ErrorCode, Result};
 
-/// The first version in which a request names several groups (KIP-709), and coordinators (KIP-699).
+/// The first version in which a request names several groups (KIP-709).
 const MANY_GROUPS: i16 = 8;
-const MANY_COORDINATORS: i16 = 4;
 
 /// An offset that is kept for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,20 +33,25 @@ pub(crate) struct Committed {
 /// The offsets of one group.
 #[derive(Debug)]
 pub(crate) struct GroupOffsets {
-    cluster: Cluster,
-    group: String,
-    coordinator: Mutex<Option<i32>>,
+    coordinator: Arc<GroupCoordinator>,
+    authority: watch::Receiver<Authority>,
+    voice: Voice,
 }
 
 impl GroupOffsets {
-    /// The offsets of `group`.
-    pub(crate) fn new(cluster: Cluster, group: String) -> Self {
-        Self { cluster, group, coordinator: Mutex::default() }
+    /// The offsets of the coordinator's group, written as `authority` says.
+    pub(crate) fn new(coordinator: Arc<GroupCoordinator>, authority: watch::Receiver<Authority>, voice: Voice) -> Self {
+        Self { coordinator, authority, voice }
     }
 
     /// The group's name.
     pub(crate) fn group(&self) -> &str {
-        &self.group
+        self.coordinator.group()
+    }
+
+    /// Whether offsets may be written, and as whom.
+    pub(crate) fn authority(&self) -> watch::Receiver<Authority> {
+        self.authority.clone()
     }
 
     /// What is kept for these partitions; those without a commit are left out.
@@ -67,11 +73,11 @@ impl GroupOffsets {
         let mut request = OffsetFetchRequest { require_stable: true, ..OffsetFetchRequest::default() };
         let partition_indexes = partitions.to_vec();
         if connection.version_of::<OffsetFetchRequest>().is_some_and(|version| version < MANY_GROUPS) {
-            request.group_id.clone_from(&self.group);
+            request.group_id = self.group().to_owned();
             request.topics = Some(vec![OffsetFetchRequestTopic { name: topic.to_owned(), partition_indexes }]);
         } else {
             request.groups = vec![OffsetFetchRequestGroup {
-                group_id: self.group.clone(),
+                group_id: self.group().to_owned(),
                 topics: Some(vec![OffsetFetchRequestTopics { name: topic.to_owned(), partition_indexes }]),
                 ..OffsetFetchRequestGroup::default()
             }];
@@ -87,7 +93,7 @@ impl GroupOffsets {
         });
         let mut told: Vec<_> = old.collect();
         let mut codes = vec![answer.error_code];
-        for group in answer.groups.into_iter().filter(|group| group.group_id == self.group) {
+        for group in answer.groups.into_iter().filter(|group| group.group_id == self.group()) {
             codes.push(group.error_code);
             for part in group.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions)
             {
@@ -102,12 +108,33 @@ impl GroupOffsets {
         }
     }
 
-    /// Writes offsets; each partition's answer is its own.
+    /// Writes offsets as the membership stands now; each partition's answer is its own.
+    ///
+    /// # Errors
+    /// Also while the group is between two generations: then it can be tried again.
+    ///
+    /// # Cancel safety
+    /// As [`GroupOffsets::write_as`].
+    pub(crate) async fn write(
+        &self,
+        topic: &str,
+        commits: &LiteMap<i32, Committed>,
+    ) -> Result<LiteMap<i32, KafkaError>> {
+        let credentials = self.authority.borrow().credentials().map(Option::<&Credentials>::cloned);
+        let Ok(credentials) = credentials else {
+            let sentence = format!("group {} is between two generations, so nothing is committed", self.group());
+            return Err(Error::new(ErrorCode::Lost, sentence).retriable());
+        };
+        self.write_as(credentials.as_ref(), topic, commits).await
+    }
+
+    /// Writes offsets as this member, or without membership; the member hears of what concerns it.
     ///
     /// # Cancel safety
     /// A request that was sent may be acted on later. Nobody may drop this and then write an older offset.
-    pub(crate) async fn write(
+    pub(crate) async fn write_as(
         &self,
+        credentials: Option<&Credentials>,
         topic: &str,
         commits: &LiteMap<i32, Committed>,
     ) -> Result<LiteMap<i32, KafkaError>> {
@@ -118,11 +145,16 @@ impl GroupOffsets {
             committed_leader_epoch: commit.leader_epoch,
             committed_metadata: Some(commit.text.clone()),
         });
-        let request = OffsetCommitRequest {
-            group_id: self.group.clone(),
+        let mut request = OffsetCommitRequest {
+            group_id: self.group().to_owned(),
             topics: vec![OffsetCommitRequestTopic { name: topic.to_owned(), partitions: partitions.collect() }],
             ..OffsetCommitRequest::default()
         };
+        if let Some(Credentials { member_id, epoch, instance_id }) = credentials {
+            request.member_id.clone_from(member_id);
+            request.generation_id_or_member_epoch = *epoch;
+            request.group_instance_id.clone_from(instance_id);
+        }
         let answer = self.heard(connection.call(request).await)?;
         let answered = answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions);
         let codes: LiteMap<i32, i16> = answered.map(|part| (part.partition_index, part.error_code)).collect();
@@ -131,66 +163,48 @@ impl GroupOffsets {
         let refused: LiteMap<i32, KafkaError> =
             codes.filter_map(|(partition, code)| Some((partition, KafkaError::from_code(code)?))).collect();
         if refused.values().any(|error| error.needs_coordinator()) {
-            self.set_coordinator(None);
+            self.coordinator.forget();
+        }
+        let concerning = refused.values().find(|error| concerns_membership(**error));
+        if let (Some(credentials), Some(error)) = (credentials, concerning) {
+            self.voice.say(Event::CommitRefused { credentials: credentials.clone(), error: error.code() });
         }
         Ok(refused)
     }
 
     async fn connection(&self) -> Result<Connection> {
-        let known = *self.coordinator.lock().unwrap_or_else(PoisonError::into_inner);
-        let node = match known {
-            Some(node) => node,
-            None => self.find_coordinator().await?,
-        };
-        let connection = self.cluster.connection(node, Purpose::Coordinator).await;
-        self.heard(connection)
-    }
-
-    async fn find_coordinator(&self) -> Result<i32> {
-        let connection = self.cluster.any_connection().await?;
-        let mut request = FindCoordinatorRequest::default();
-        if connection.version_of::<FindCoordinatorRequest>().is_some_and(|version| version < MANY_COORDINATORS) {
-            request.key.clone_from(&self.group);
-        } else {
-            request.coordinator_keys = vec![self.group.clone()];
-        }
-        let (code, node) = coordinator(connection.call(request).await?);
-        match KafkaError::from_code(code) {
-            Some(error) => Err(self.refused(error, "the group's coordinator was asked for")),
-            None => {
-                self.set_coordinator(Some(node));
-                Ok(node)
-            }
-        }
+        self.coordinator.connection(Purpose::Coordinator).await
     }
 
     /// A coordinator that cannot be heard may have moved.
     fn heard<T>(&self, answer: Result<T>) -> Result<T> {
         if answer.is_err() {
-            self.set_coordinator(None);
+            self.coordinator.forget();
         }
         answer
     }
 
     fn refused(&self, error: KafkaError, doing: &str) -> Error {
         if error.needs_coordinator() {
-            self.set_coordinator(None);
+            self.coordinator.forget();
         }
         refusal(error, doing)
     }
+}
 
-    fn set_coordinator(&self, node: Option<i32>) {
-        *self.coordinator.lock().unwrap_or_else(PoisonError::into_inner) = node;
-    }
+/// Whether a commit was refused because of who sent it, not because of what it says.
+pub(crate) fn concerns_membership(error: KafkaError) -> bool {
+    matches!(
+        error,
+        KafkaError::UnknownMemberId
+            | KafkaError::IllegalGeneration
+            | KafkaError::RebalanceInProgress
+            | KafkaError::FencedInstanceId
+            | KafkaError::FencedMemberEpoch
+            | KafkaError::StaleMemberEpoch
+    )
 }
 
 fn committed(offset: i64, leader_epoch: i32, text: Option<String>) -> Committed {
     Committed { offset, leader_epoch, text: text.unwrap_or_default() }
-}
-
-fn coordinator(answer: FindCoordinatorResponse) -> (i16, i32) {
-    match answer.coordinators.into_iter().next() {
-        Some(found) => (found.error_code, found.node_id),
-        None => (answer.error_code, answer.node_id),
-    }
 }

@@ -14,6 +14,7 @@
 mod answers;
 mod call;
 mod row;
+mod slow;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
@@ -30,12 +31,14 @@ use tokio::time::Instant;
 
 use self::call::{Answer, Call, Seat, poll_seat};
 use self::row::Row;
+use self::slow::Slow;
 use super::super::commit::Committer;
 use super::super::config::{ConsumerConfig, RetryConfig};
 use super::super::control::Lag;
 use super::super::delivered::Origin;
 use super::super::fetch::Fetched;
 use super::super::ledger::{Ledger, Taken};
+use super::super::patience::LongCall;
 use super::super::record::RecordBytes;
 use super::super::{Concurrency, Delivered};
 use super::decode::decode;
@@ -88,6 +91,7 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     begun: Instant,
     arena: BytesMut,
     decompressor: Decompressor,
+    slow: Slow,
     hasher: RandomState,
     steps: VecDeque<Step>,
     holding: bool,
@@ -130,6 +134,7 @@ where
             begun: Instant::now(),
             arena: BytesMut::new(),
             decompressor: Decompressor::new(),
+            slow: Slow::default(),
             hasher: RandomState::new(),
             steps: VecDeque::new(),
             holding: false,
@@ -232,7 +237,10 @@ where
     }
 
     /// Calls the handler. A call that ends at once is answered here.
-    fn launch(&mut self, lane: Lane, item: Item, entry: Entry, context: &mut Context<'_>) {
+    fn launch(&mut self, lane: Lane, mut item: Item, entry: Entry, context: &mut Context<'_>) {
+        if !self.slow.is_empty() && self.is_given_up(&mut item) {
+            return entry.leave(&mut self.lanes, lane);
+        }
         let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else {
             entry.leave(&mut self.lanes, lane);
             return;
@@ -307,6 +315,7 @@ where
         let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
         let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
         self.rows.insert(partition, Row::new(self.lives, origin, ledger));
+        self.show_lag(partition);
     }
 
     fn feed(&mut self, fetched: Fetched) {
@@ -375,5 +384,13 @@ where
 
     fn is_limit_reached(&self) -> bool {
         self.teller.is_done()
+    }
+
+    fn longest_call(&self) -> Option<LongCall> {
+        self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
+    }
+
+    fn took_too_long(&mut self, partition: i32, offset: i64) {
+        self.slow.count(partition, offset);
     }
 }

@@ -19,6 +19,7 @@ pub(crate) mod teller;
 use std::future::Future;
 
 use super::fetch::Fetched;
+use super::patience::LongCall;
 use crate::store::{Position, Topic};
 use crate::{Error, Result};
 
@@ -62,6 +63,12 @@ pub(crate) trait Dispatch: Send {
 
     /// Whether as many records are settled as were asked for.
     fn is_limit_reached(&self) -> bool;
+
+    /// The handler's call that has been under way for longest, if any is.
+    fn longest_call(&self) -> Option<LongCall>;
+
+    /// The call of this order cost the membership: that counts as an attempt.
+    fn took_too_long(&mut self, partition: i32, offset: i64);
 }
 
 /// What came of a step.

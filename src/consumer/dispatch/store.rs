@@ -23,6 +23,7 @@ use litemap::LiteMap;
 use self::flight::Flight;
 use super::super::commit::Committer;
 use super::super::fetch::Fetched;
+use super::super::patience::LongCall;
 use super::super::positions::set_position;
 use super::super::reader::damaged;
 use super::chunk::{Chunks, Next};
@@ -168,6 +169,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             settled_until: None,
         };
         self.rows.insert(partition, row);
+        self.show_lag(partition);
     }
 
     fn feed(&mut self, fetched: Fetched) {
@@ -244,4 +246,11 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
     fn is_limit_reached(&self) -> bool {
         self.teller.is_done()
     }
+
+    /// A store has no handler; one that is slow is no reason to give partitions up.
+    fn longest_call(&self) -> Option<LongCall> {
+        None
+    }
+
+    fn took_too_long(&mut self, _partition: i32, _offset: i64) {}
 }

@@ -52,6 +52,8 @@ struct Place {
     max_bytes: usize,
     /// The end that was told last, so that only news are told.
     end: Option<i64>,
+    /// The end that an earlier stretch was told. A broker's session does not repeat it to the next one.
+    known: Option<i64>,
     /// The broker refused it: nothing is asked until the reader places it anew.
     refused: bool,
 }
@@ -89,6 +91,9 @@ impl FetchTask {
             }
             let room = self.prefetch.room(self.config.max_bytes).await;
             run.follow(&self.targets, self.config.max_partition_bytes);
+            if let Err(unwanted) = self.repeat_ends(run).await {
+                return unwanted;
+            }
             let told = match self.fetch(run, room).await {
                 Ok(answer) => self.take(run, answer).await,
                 Err(error) if error.code() == ErrorCode::TooLarge => self.isolate(run).await,
@@ -105,6 +110,17 @@ impl FetchTask {
                 tokio::time::sleep(self.backoff.delay(run.failures - 1, fastrand::f64())).await;
             }
         }
+    }
+
+    /// Tells new stretches the ends that the broker's session takes for told.
+    async fn repeat_ends(&self, run: &mut Run) -> Result<(), Unwanted> {
+        for ((_, partition), place) in &mut run.places {
+            if let Some(known) = place.known.take() {
+                place.end = Some(known);
+                self.tell(Event::Fetched(place.nothing(*partition, known))).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn fetch(&self, run: &mut Run, room: usize) -> Result<FetchResponse> {
@@ -231,12 +247,17 @@ impl Run {
     /// Takes over what the reader wants now. A stretch that goes on keeps its position.
     fn follow(&mut self, targets: &Targets, max_bytes: usize) {
         let targets = targets.lock();
-        self.places.retain(|(id, partition), place| {
-            targets.get(partition).is_some_and(|target| target.topic == *id && target.stretch == place.target.stretch)
-        });
+        let is_wanted = |(id, partition): &Key| targets.get(partition).is_some_and(|target| target.topic == *id);
+        self.places.retain(|key, _| is_wanted(key));
         for (partition, target) in targets.iter() {
-            let begin = || Place { target: *target, next: target.from, max_bytes, end: None, refused: false };
-            self.places.entry((target.topic, *partition)).or_insert_with(begin).target = *target;
+            let begin =
+                |known| Place { target: *target, next: target.from, max_bytes, end: None, known, refused: false };
+            let place = self.places.entry((target.topic, *partition)).or_insert_with(|| begin(None));
+            if place.target.stretch == target.stretch {
+                place.target = *target;
+            } else {
+                *place = begin(place.end.or(place.known));
+            }
         }
     }
 
@@ -271,6 +292,22 @@ impl Place {
     fn refuse(&mut self, partition: i32, refusal: Refusal) -> Event {
         self.refused = true;
         Event::Refused { partition, stretch: self.target.stretch, at: self.next, refusal }
+    }
+
+    /// No records, only where the partition ends.
+    fn nothing(&self, partition: i32, end: i64) -> Fetched {
+        Fetched {
+            partition,
+            stretch: self.target.stretch,
+            batches: BatchReader::new(Bytes::new()),
+            from: self.next,
+            next: self.next,
+            leader_epoch: None,
+            aborted: Vec::new(),
+            fault: None,
+            end,
+            hold: None,
+        }
     }
 
     fn take(&mut self, partition: i32, part: &PartitionData, isolation: Isolation, most: usize) -> Option<Event> {

@@ -19,6 +19,7 @@
 pub(crate) mod assignor;
 pub(crate) mod classic;
 pub(crate) mod complaint;
+pub(crate) mod configured;
 mod coordinator;
 mod holding;
 pub(crate) mod member;
@@ -26,5 +27,6 @@ pub(crate) mod message;
 pub(crate) mod next_generation;
 #[cfg(test)]
 mod rig;
+pub(crate) mod session;
 pub(crate) mod subscription;
 mod topics;

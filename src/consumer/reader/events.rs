@@ -5,12 +5,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use litemap::LiteMap;
 
-use super::super::assignment::{self, Ack, Found, Incarnation, Seen};
+use super::super::assignment::{Found, Incarnation};
 use super::super::builder::End;
 use super::super::control::Concern;
 use super::super::fetch::{Event, Fetched, Refusal, Stretch};
 use super::super::start::{Job, Outside, Started};
-use super::slot::{Slot, Standing};
+use super::slot::Standing;
 use super::{Done, News, Reader};
 use crate::cluster::{TopicState, refusal};
 use crate::place::{Place, TopicPartition};
@@ -23,13 +23,7 @@ impl Reader {
     pub(super) fn observe(&mut self) {
         let state = self.views.borrow_and_update().topic(&self.around.topic).cloned();
         match state {
-            Some(TopicState::Known(view)) => {
-                self.around.control.relieve(Concern::Topic);
-                let topic = Topic { id: view.id, name: view.name.clone() };
-                for event in self.assignment.observe(Seen { topic, partitions: view.partition_count() }) {
-                    self.assigned(event);
-                }
-            }
+            Some(TopicState::Known(_)) => self.around.control.relieve(Concern::Topic),
             Some(TopicState::Failed(error)) => {
                 let sentence = format!("topic {}: {}", self.around.topic, error.meaning());
                 self.around.control.concern(Concern::Topic, sentence);
@@ -38,52 +32,6 @@ impl Reader {
             None => self.around.cluster.refresh(),
         }
         self.follow_leaders();
-    }
-
-    fn assigned(&mut self, event: assignment::Event) {
-        match event {
-            assignment::Event::Assigned { topic, partitions, incarnation, found, .. } => {
-                tracing::info!(topic = %topic.name, id = %topic.id, ?partitions, ?found, "partitions are assigned");
-                for partition in &partitions {
-                    self.slots.insert(*partition, Slot::new(topic.clone(), incarnation, found));
-                }
-                let end = if found == Found::AtStart { self.around.end } else { End::Never };
-                if found == Found::AtStart {
-                    self.news.push_back(News::Assigned { partitions: partitions.clone() });
-                }
-                self.begin(topic, incarnation, found, partitions, end);
-            }
-            assignment::Event::Revoked { incarnation, partitions } => {
-                for partition in &partitions {
-                    self.release(*partition);
-                    self.drop_news(*partition);
-                    self.set_standing(*partition, Standing::Stopped);
-                }
-                self.news.push_back(News::Revoked { incarnation, partitions });
-            }
-            assignment::Event::Lost { incarnation, partitions } => {
-                tracing::warn!(topic = %self.around.topic, ?partitions, "partitions are lost: the topic was made anew");
-                self.lose(incarnation, &partitions);
-            }
-        }
-    }
-
-    /// What was revoked is settled and committed: whoever waits for it may have it (rule R6).
-    pub(crate) fn released(&mut self, incarnation: Incarnation, partitions: Vec<i32>) {
-        self.slots.retain(|partition, slot| slot.incarnation != incarnation || !partitions.contains(partition));
-        self.assignment.acknowledge(Ack::Released { incarnation, partitions });
-    }
-
-    fn lose(&mut self, incarnation: Incarnation, partitions: &[i32]) {
-        for partition in partitions {
-            if self.slots.get(partition).is_some_and(|slot| slot.incarnation == incarnation) {
-                self.release(*partition);
-                self.drop_news(*partition);
-                self.slots.remove(partition);
-                self.around.control.forget_partition(*partition);
-                self.news.push_back(News::Lost { partition: *partition });
-            }
-        }
     }
 
     /// Finds where partitions begin.
@@ -126,7 +74,7 @@ impl Reader {
                 Err(error) => self.fail(partition, error),
             },
             Done::Moved { partition, stretch, outcome } if self.is_current(partition, stretch) => match outcome {
-                Ok(position) => self.begun(partition, position, None),
+                Ok(position) => self.begun(partition, position),
                 Err(error) if error.is_retriable() => self.place_later(partition),
                 Err(error) => self.fail(partition, error),
             },
@@ -147,7 +95,7 @@ impl Reader {
                 continue;
             }
             match started {
-                Started::At { position, end } => self.begun(partition, position, end),
+                Started::At { position } => self.begun(partition, position),
                 Started::Stop(error) if !self.looks_again(&error) => self.fail(partition, error),
                 Started::Later(error) | Started::Stop(error) => {
                     let reason = format!("partition {partition} cannot begin: {}", told(&error));
@@ -159,7 +107,7 @@ impl Reader {
         }
         if later.is_empty() {
             self.start_failures = 0;
-            self.assignment.acknowledge(Ack::Started(incarnation));
+            self.tell_started(incarnation);
         }
         for (found, (topic, partitions)) in later {
             self.start_failures = self.start_failures.saturating_add(1);
@@ -172,14 +120,14 @@ impl Reader {
         error.code() == ErrorCode::StoreClaimed && self.around.end == End::Never
     }
 
-    fn begun(&mut self, partition: i32, position: Position, end: Option<i64>) {
+    fn begun(&mut self, partition: i32, position: Position) {
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         slot.next = position.next;
         slot.epoch = position.leader_epoch;
         slot.stalled = false;
         let topic = slot.topic.clone();
         self.around.control.relieve(Concern::Partition(partition));
-        self.news.push_back(News::Begun { topic, partition, position, end });
+        self.news.push_back(News::Begun { topic, partition, position });
         // The epoch was compared when the position was read.
         self.place_checked(partition);
     }

@@ -11,6 +11,7 @@
 //! ```
 
 mod events;
+mod membership;
 mod placing;
 mod slot;
 
@@ -32,6 +33,7 @@ use super::config::ConsumerConfig;
 use super::control::Control;
 use super::fetch::prefetch::Prefetch;
 use super::fetch::{Event, Fetched, Stretch, Targets};
+use super::group::member;
 use super::start::{Outside, Started, Starter};
 use crate::cluster::{Cluster, View};
 use crate::shutdown::Tasks;
@@ -44,18 +46,24 @@ const EVENTS: usize = 256;
 /// What the reader tells the dispatcher.
 #[derive(Debug)]
 pub(crate) enum News {
-    /// These were there at the start and are ours; each begins, or stops.
+    /// The group is joined.
+    Joined,
+    /// These are ours; each begins, or stops.
     Assigned { partitions: Vec<i32> },
     /// A partition is ours and begins here. What is known of an earlier assignment of it is void.
-    Begun { topic: Topic, partition: i32, position: Position, end: Option<i64> },
+    Begun { topic: Topic, partition: i32, position: Position },
     /// The next batches of a partition.
     Fetched(Fetched),
-    /// A partition is not ours any more.
-    Lost { partition: i32 },
+    /// These are not ours any more, and nothing of them may be committed.
+    Lost { incarnation: Incarnation, partitions: Vec<i32> },
     /// These are to be given up: settle what is in hand, commit, then say [`Reader::released`].
     Revoked { incarnation: Incarnation, partitions: Vec<i32> },
     /// A partition cannot go on.
     Stopped { partition: i32, error: Error },
+    /// The group cannot be read from any more.
+    Failed(Error),
+    /// The group is left.
+    Left,
 }
 
 /// What the reader works with.
@@ -71,7 +79,7 @@ pub(crate) struct Surroundings {
 /// Reads the partitions that are assigned.
 pub(crate) struct Reader {
     around: Surroundings,
-    assignment: Box<dyn Assignment>,
+    assignment: Assignment,
     starter: Arc<Starter>,
     slots: LiteMap<i32, Slot>,
     fetchers: LiteMap<i32, Fetcher>,
@@ -83,6 +91,7 @@ pub(crate) struct Reader {
     tasks: Tasks,
     last_stretch: u64,
     paused: bool,
+    is_joined: bool,
     /// How many attempts to begin partitions have failed in a row.
     start_failures: u32,
 }
@@ -103,7 +112,7 @@ enum Done {
 }
 
 impl Reader {
-    pub(crate) fn new(around: Surroundings, assignment: Box<dyn Assignment>, starter: Arc<Starter>) -> Self {
+    pub(crate) fn new(around: Surroundings, assignment: Assignment, starter: Arc<Starter>) -> Self {
         let (sender, events) = mpsc::channel(EVENTS);
         let mut views = around.cluster.views();
         views.mark_changed();
@@ -121,6 +130,7 @@ impl Reader {
             tasks: Tasks::new(),
             last_stretch: 0,
             paused: false,
+            is_joined: false,
             start_failures: 0,
         }
     }
@@ -138,6 +148,7 @@ impl Reader {
                 Some(event) = self.events.recv() => self.heard(event),
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.finished(done),
                 Ok(()) = self.views.changed() => self.observe(),
+                event = self.assignment.next() => self.member(event),
             }
         }
     }
@@ -185,9 +196,25 @@ impl Reader {
         self.reflow();
     }
 
+    /// Asks to leave the group: what is held is revoked, then [`News::Left`] comes. Returns whether there is a group to
+    /// leave.
+    pub(crate) fn leave(&mut self, within: Duration) -> bool {
+        self.assignment.leave(within)
+    }
+
+    /// Tells the membership something.
+    pub(crate) fn say(&self, event: member::Event) {
+        self.assignment.say(event);
+    }
+
     /// Stops fetching; an answer under way is dropped.
-    pub(crate) async fn finish(&mut self, within: Duration) {
+    pub(crate) async fn stop_fetching(&mut self, within: Duration) {
         self.tasks.finish(within).await;
+    }
+
+    /// Ends everything, the membership too.
+    pub(crate) async fn finish(&mut self, within: Duration) {
+        tokio::join!(self.tasks.finish(within), self.assignment.finish(within));
     }
 
     fn drop_news(&mut self, partition: i32) {

@@ -3,19 +3,17 @@
 use std::sync::Arc;
 
 use super::{Group, classic, next_generation};
-use crate::cluster::{Cluster, Purpose, refusal};
+use crate::cluster::{Cluster, GroupCoordinator, Purpose, Unfound, refusal};
 use crate::error::{Error, ErrorCode, Result};
 use crate::place::TopicPartition;
 use crate::wire::connection::Connection;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
-    ConsumerGroupDescribeRequest, FindCoordinatorRequest, OffsetFetchRequest, OffsetFetchRequestGroup,
-    OffsetFetchResponse,
+    ConsumerGroupDescribeRequest, OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse,
 };
 
-/// The first version in which a request names several groups (KIP-709), and coordinators (KIP-699).
+/// The first version in which a request names several groups (KIP-709).
 const MANY_GROUPS: i16 = 8;
-const MANY_COORDINATORS: i16 = 4;
 
 /// Describes the group, whichever kind it is of.
 pub(super) async fn describe(cluster: &Cluster, group: &str) -> Result<Group> {
@@ -86,19 +84,11 @@ fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<Commit>> {
 }
 
 async fn coordinator(cluster: &Cluster, group: &str) -> Result<Connection> {
-    let connection = cluster.any_connection().await?;
-    let mut request = FindCoordinatorRequest::default();
-    if connection.version_of::<FindCoordinatorRequest>().is_some_and(|version| version < MANY_COORDINATORS) {
-        group.clone_into(&mut request.key);
-    } else {
-        request.coordinator_keys = vec![group.to_owned()];
-    }
-    let answer = connection.call(request).await?;
-    let found = answer.coordinators.into_iter().next().map(|found| (found.error_code, found.node_id));
-    let (code, node) = found.unwrap_or((answer.error_code, answer.node_id));
-    match KafkaError::from_code(code) {
-        Some(error) => Err(refused(error, group, "the group's coordinator was asked for")),
-        None => cluster.connection(node, Purpose::Coordinator).await,
+    let coordinator = GroupCoordinator::new(cluster.clone(), group.to_owned());
+    match coordinator.find().await {
+        Ok(node) => cluster.connection(node, Purpose::Coordinator).await,
+        Err(Unfound::Refused(error)) => Err(refused(error, group, "the group's coordinator was asked for")),
+        Err(Unfound::Unreached(error)) => Err(error),
     }
 }
 

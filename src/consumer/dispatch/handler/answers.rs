@@ -111,7 +111,7 @@ where
     }
 
     /// The order cannot be settled, and without a place for dead letters nothing may be skipped (G2).
-    fn failed(&mut self, item: &Item, error: Error) {
+    pub(super) fn failed(&mut self, item: &Item, error: Error) {
         let Some(row) = self.rows.get(&item.partition).filter(|row| row.life == item.life) else { return };
         let error = error
             .at(Place::record(&row.origin.at, item.offset))

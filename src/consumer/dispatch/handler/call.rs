@@ -6,6 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use tokio::time::Instant;
+
+use super::super::super::patience::LongCall;
 use super::super::lanes::Lane;
 use super::Item;
 use crate::consumer::{Failure, Outcome};
@@ -21,6 +24,7 @@ pub(super) struct Call<F> {
     seat: Option<Seat<F>>,
     lane: Lane,
     item: Option<Item>,
+    since: Instant,
 }
 
 /// A call that has ended.
@@ -51,7 +55,13 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 impl<F> Call<F> {
     pub(super) fn new(seat: Seat<F>, lane: Lane, item: Item) -> Self {
-        Self { seat: Some(seat), lane, item: Some(item) }
+        Self { seat: Some(seat), lane, item: Some(item), since: Instant::now() }
+    }
+
+    /// Since when it has been under way, and for which order.
+    pub(super) fn length(&self) -> Option<LongCall> {
+        let item = self.item.as_ref()?;
+        Some(LongCall { since: self.since, partition: item.partition, offset: item.offset })
     }
 }
 

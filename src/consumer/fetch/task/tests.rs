@@ -7,7 +7,7 @@ use crate::wire::record_batch::BatchError;
 
 fn place(next: i64) -> Place {
     let target = Target { topic: TopicId::NONE, stretch: Stretch(1), from: next, leader_epoch: 0, flow: Flow::On };
-    Place { target, next, max_bytes: 1000, end: None, refused: false }
+    Place { target, next, max_bytes: 1000, end: None, known: None, refused: false }
 }
 
 fn part(records: Bytes) -> PartitionData {

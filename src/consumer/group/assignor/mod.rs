@@ -43,16 +43,6 @@ pub(crate) struct Peer {
     pub(crate) subscription: Subscription,
 }
 
-/// Whether members give up everything before they join.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Mode {
-    /// Everything is revoked before each join.
-    Eager,
-    /// Only what moves is revoked, after the join that moves it (KIP-429).
-    Cooperative,
-}
-
 /// A way to share partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,6 +1,6 @@
 //! Which assignors a member offers, as `partition.assignment.strategy` lists them.
 
-use super::{Assignor, Mode};
+use super::Assignor;
 use crate::error::{Error, ErrorCode, Result};
 
 const KEY: &str = "partition.assignment.strategy";
@@ -30,17 +30,6 @@ impl Strategy {
     /// The assignors, the preferred one first.
     pub(crate) fn assignors(&self) -> &[Assignor] {
         &self.0
-    }
-
-    /// Cooperative only if every assignor is: with a mixed list another member may move the group to an eager protocol at
-    /// any join, and what was not revoked by then would be owned twice.
-    pub(crate) fn mode(&self) -> Mode {
-        if self.0.iter().all(|assignor| assignor.is_cooperative()) { Mode::Cooperative } else { Mode::Eager }
-    }
-
-    /// The assignor that the group chose, by its protocol's name; `None` if this member did not offer it.
-    pub(crate) fn chosen(&self, protocol: &str) -> Option<Assignor> {
-        self.0.iter().copied().find(|assignor| assignor.name() == protocol)
     }
 }
 
@@ -72,23 +61,6 @@ mod tests {
         let long = Strategy::parse(&format!("{} ,{},{}", long[2], long[0], long[1])).unwrap();
         assert_eq!(short, long);
         assert_eq!(short.assignors(), [Assignor::CooperativeSticky, Assignor::Range, Assignor::RoundRobin]);
-    }
-
-    #[test]
-    fn a_list_with_one_eager_assignor_is_eager() {
-        let mode = |list| Strategy::parse(list).unwrap().mode();
-        assert_eq!(mode("cooperative-sticky"), Mode::Cooperative);
-        assert_eq!(mode("cooperative-sticky,range"), Mode::Eager);
-        assert_eq!(mode("range,cooperative-sticky"), Mode::Eager);
-        assert_eq!(mode(crate::config::properties::ASSIGNMENT_STRATEGY.default), Mode::Eager);
-    }
-
-    #[test]
-    fn a_protocol_that_was_not_offered_is_not_chosen() {
-        let strategy = Strategy::parse("range").unwrap();
-        assert_eq!(strategy.chosen("range"), Some(Assignor::Range));
-        assert_eq!(strategy.chosen("roundrobin"), None);
-        assert_eq!(strategy.chosen(""), None);
     }
 
     #[test]
