@@ -159,21 +159,23 @@ async fn of_two_stores_that_claim_a_free_group_at_once_one_sees_the_other_before
     let broker = DevBroker::builder().topic(TOPIC, 1).topic("other", 1).start().await.unwrap();
     let (shop, log) = (Shop::new(), Log::default());
     write(&broker, 0, &entries(0..10));
-    let held = broker.install(Rule::on(ApiKey::OffsetCommit).times(1).then(Verdict::Hold));
+    // Between the look before the join and the join itself, another store claims the group.
+    let held = broker.install(Rule::on(ApiKey::ConsumerGroupHeartbeat).times(1).then(Verdict::Hold));
     let consumer = InventoryConsumer::builder(&config(&broker)).store(shop.store()).observe(log.observer());
     let consumer = consumer.build().await.unwrap();
     let control = consumer.control();
     let run = tokio::spawn(consumer.run(std::future::pending()));
-    until_async("the claim is on its way", SOON, async || (held.applied() == 1).then_some(())).await;
+    until_async("the join is on its way", SOON, async || (held.applied() == 1).then_some(())).await;
     commit_note(&broker, "other", "of1 store redb:other 3").await;
     drop(held);
     let told = async || control.health().to_string().contains("STO-CLAIMED").then_some(());
     until_async("the other claim is seen", SOON, told).await;
     assert_eq!(control.summary(), Summary::default());
-    commit_note(&broker, "other", "").await;
-    settled(&control, 10).await;
     control.drain();
     run.await.unwrap().unwrap();
+    commit_note(&broker, "other", "").await;
+    settle(&broker, &shop, Takeover::None, &log).await.unwrap();
+    assert_eq!(log.order_ids("applied"), ids(0..10));
     broker.shutdown().await;
 }
 

@@ -22,17 +22,38 @@ async fn the_partitions_of_a_member_that_is_gone_without_a_word_are_taken_over_w
         let broker = short_sessions(2).await;
         let handed = Handed::default();
         let settings = [("group.protocol", protocol), ("session.timeout.ms", "1000")];
-        let first = Member::start(&broker, "first", &handed, None, &settings).await;
+        let process = Process::new();
+        let first = process.start(&broker, "first", &handed, &settings).await;
         let second = Member::start(&broker, "second", &handed, None, &settings).await;
         first.owns(1).await;
         second.owns(1).await;
-        first.kill();
+        process.kill();
         second.owns(2).await;
         write(&broker, 0, &entries(0..10));
         write(&broker, 1, &entries(10..20));
         handed_out(&handed, 20).await;
         second.stop().await;
         assert_eq!(orders(&handed), (0..20).collect::<Vec<u64>>(), "{protocol}");
+        broker.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_leaves_its_group_without_a_commit() {
+    for protocol in PROTOCOLS {
+        let broker = broker(1).await;
+        let handed = Handed::default();
+        let gate = Gate::new("first", "3");
+        write(&broker, 0, &entries(0..10));
+        let settings = [("group.protocol", protocol)];
+        let first = Member::start(&broker, "first", &handed, Some(&gate), &settings).await;
+        handed_out(&handed, 4).await;
+        committed(&broker, 0, 3).await;
+        first.abandon();
+        let second = Member::start(&broker, "second", &handed, None, &settings).await;
+        handed_out(&handed, 11).await;
+        second.stop().await;
+        assert_eq!(orders(&handed), [0, 1, 2, 3, 3, 4, 5, 6, 7, 8, 9], "{protocol}");
         broker.shutdown().await;
     }
 }

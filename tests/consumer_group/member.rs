@@ -6,6 +6,7 @@ use std::time::Duration;
 use orderflow::broker::DevBroker;
 use orderflow::cluster::Cluster;
 use orderflow::cluster::admin::groups::describe_group;
+use orderflow::config::ClientConfig;
 use orderflow::consumer::{Control, Delivered, Failure, InventoryConsumer, Outcome, Summary};
 use orderflow::order::InventoryOrder;
 use tokio::sync::{Semaphore, oneshot};
@@ -47,6 +48,33 @@ pub(crate) struct Member {
     pub(crate) run: JoinHandle<orderflow::Result<Summary>>,
 }
 
+/// A place for members that can be ended at once, as by a signal that no program can catch.
+pub(crate) struct Process(tokio::runtime::Runtime);
+
+impl Process {
+    pub(crate) fn new() -> Self {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        Self(builder.worker_threads(1).enable_all().build().unwrap())
+    }
+
+    pub(crate) async fn start(
+        &self,
+        broker: &DevBroker,
+        name: &'static str,
+        handed: &Handed,
+        settings: &[(&'static str, &'static str)],
+    ) -> Member {
+        let (bootstrap, handed, settings) = (config(broker), handed.clone(), settings.to_vec());
+        let start = async move { Member::start_with(bootstrap, name, &handed, &[], &settings).await };
+        self.0.spawn(start).await.unwrap()
+    }
+
+    /// Nothing in it says a word any more.
+    pub(crate) fn kill(self) {
+        self.0.shutdown_background();
+    }
+}
+
 impl Member {
     pub(crate) async fn start(
         broker: &DevBroker,
@@ -65,10 +93,19 @@ impl Member {
         gates: &[Gate],
         settings: &[(&str, &str)],
     ) -> Self {
+        Self::start_with(config(broker), name, handed, gates, settings).await
+    }
+
+    async fn start_with(
+        config: ClientConfig,
+        name: &'static str,
+        handed: &Handed,
+        gates: &[Gate],
+        settings: &[(&str, &str)],
+    ) -> Self {
         let quick = [("heartbeat.interval.ms", "50"), ("auto.commit.interval.ms", "50")];
         let pairs = quick.iter().chain(settings);
-        let config =
-            pairs.fold(config(broker).client_id(name), |config, (key, value)| config.set(key, *value).unwrap());
+        let config = pairs.fold(config.client_id(name), |config, (key, value)| config.set(key, *value).unwrap());
         let (handed, gates) = (handed.clone(), gates.to_vec());
         let handler = move |order: Delivered<InventoryOrder>| {
             let id = order.value().order_id().to_owned();
@@ -108,8 +145,8 @@ impl Member {
         ended.unwrap().unwrap()
     }
 
-    /// It is gone without a word.
-    pub(crate) fn kill(self) {
+    /// Its run is dropped.
+    pub(crate) fn abandon(self) {
         self.run.abort();
     }
 }

@@ -14,7 +14,9 @@ mod metadata;
 mod plan;
 mod requests;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::StreamExt;
@@ -36,6 +38,10 @@ use crate::cluster::GroupCoordinator;
 /// How much either side may have said that the other has not heard. Each assignment takes a round trip to the coordinator
 /// and a wait, so an application that is so far behind has stopped.
 const UNHEARD: usize = 1024;
+
+/// How long a session whose application is gone tries to say farewell, so that the others need not wait for its session
+/// to end. Nobody waits for it.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the application is told, in this order.
 #[derive(Debug)]
@@ -93,7 +99,10 @@ pub(crate) struct Session {
     work: FuturesUnordered<BoxFuture<'static, Event>>,
     begun: Instant,
     wake: Option<Instant>,
+    /// What was asked back from an application that is gone.
+    unclaimed: VecDeque<(Incarnation, Partitions)>,
     is_troubled: bool,
+    is_alone: bool,
     is_over: bool,
 }
 
@@ -129,7 +138,9 @@ impl Membership {
             work: FuturesUnordered::new(),
             begun: Instant::now(),
             wake: None,
+            unclaimed: VecDeque::new(),
             is_troubled: false,
+            is_alone: false,
             is_over: false,
         };
         (Self { news, voice: Voice(voice) }, session, told)
@@ -150,8 +161,8 @@ impl Membership {
 }
 
 impl Session {
-    /// Joins, and keeps the membership until it has ended or `stop` is raised. A raised signal leaves nothing behind but
-    /// a member that the coordinator will miss.
+    /// Joins, and keeps the membership until it has ended or `stop` is raised: then the application is gone with all that
+    /// it had in hand, and the group is left without a commit.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         self.begun = Instant::now();
         let barred = |authority: &mut Authority| authority.commits = Some(Commits::Barred);
@@ -161,7 +172,7 @@ impl Session {
         self.take(Event::Start);
         while !self.is_over {
             let event = tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return self.part().await,
                 Some(event) = self.heard.recv() => event,
                 Some(event) = self.work.next(), if !self.work.is_empty() => event,
                 seen = self.topics.changed() => Event::Metadata(seen),
@@ -171,6 +182,27 @@ impl Session {
                 }
             };
             self.note_trouble(&event);
+            self.take(event);
+        }
+    }
+
+    /// Leaves without anybody to settle anything.
+    async fn part(mut self) {
+        self.is_alone = true;
+        self.take(Event::Leave { within: FAREWELL });
+        let patience = Instant::now() + FAREWELL;
+        while !self.is_over {
+            let event = match self.unclaimed.pop_front() {
+                Some((incarnation, partitions)) => Event::Released { incarnation, partitions },
+                None => tokio::select! {
+                    () = tokio::time::sleep_until(patience) => return,
+                    Some(event) = self.work.next(), if !self.work.is_empty() => event,
+                    () = at(self.wake) => {
+                        self.wake = None;
+                        Event::Tick
+                    }
+                },
+            };
             self.take(event);
         }
     }
@@ -190,6 +222,9 @@ impl Session {
             }
             Effect::WakeAt(at) => self.wake = Some(self.begun + at),
             Effect::Assigned { incarnation, partitions, .. } => self.tell(News::Assigned { incarnation, partitions }),
+            Effect::Revoked { incarnation, partitions } if self.is_alone => {
+                self.unclaimed.push_back((incarnation, partitions));
+            }
             Effect::Revoked { incarnation, partitions } => self.tell(News::Revoked { incarnation, partitions }),
             Effect::Lost { incarnation, partitions } => {
                 self.authority.send_modify(|authority| authority.losses += 1);
@@ -253,7 +288,7 @@ impl Session {
     }
 
     fn tell(&mut self, news: News) {
-        if self.news.try_send(news).is_err() {
+        if self.news.try_send(news).is_err() && !self.is_alone {
             // Nobody listens any more, or not for so long that the membership is of no use.
             self.is_over = true;
         }
