@@ -12,12 +12,14 @@ mod claim;
 mod cluster;
 mod console;
 mod development;
+mod groups;
 mod harness;
 mod inputs;
 mod install;
 mod interference;
 mod interop;
 mod library;
+mod ours;
 mod python;
 mod recovery;
 mod shop;
@@ -78,9 +80,10 @@ impl Shared {
 
 fn main() -> ExitCode {
     harness::own_if_told();
+    ours::join_if_told();
     let shared = Arc::new(Shared::default());
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
-    let files = [inputs::CASES, unclean::CASES];
+    let files = [inputs::CASES, unclean::CASES, groups::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

@@ -33,7 +33,7 @@ fn status(cluster: &Servers, group: &str) -> (Vec<Value>, Finished) {
 }
 
 /// Partition, position, end, lag, member, host, client: of the tool's line, as text.
-fn by_the_tool(cluster: &Servers, group: &str) -> Vec<Vec<String>> {
+pub(crate) fn by_the_tool(cluster: &Servers, group: &str) -> Vec<Vec<String>> {
     let said = cluster.tool(Tool::ConsumerGroups).args(["--describe", "--group", group]).run(TOOL).ok();
     let lines = said.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut rows: Vec<Vec<String>> = lines
