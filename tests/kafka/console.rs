@@ -72,15 +72,20 @@ impl Servers {
         producer.args(flags).input(lines.join("\n") + "\n").run(TOOL).ok()
     }
 
+    /// The Java consumer that prints each record from the beginning as [`Printed`] has it.
+    pub(crate) fn printing_consumer(&self, topic: &str) -> Program {
+        let property = if before_4() { "--property" } else { "--formatter-property" };
+        let consumer = self.tool(Tool::ConsoleConsumer).args(["--topic", topic, "--from-beginning"]);
+        let shown = ["partition", "offset", "headers", "key"].map(|part| format!("print.{part}=true"));
+        shown.iter().fold(consumer, |consumer, show| consumer.args([property, show]))
+    }
+
     /// Reads `count` records from the beginning with the Java consumer.
     ///
     /// # Panics
     /// If there are fewer within the deadline.
     pub(crate) fn console_consume(&self, topic: &str, count: usize) -> Vec<Printed> {
-        let property = if before_4() { "--property" } else { "--formatter-property" };
-        let consumer = self.tool(Tool::ConsoleConsumer).args(["--topic", topic, "--from-beginning"]);
-        let shown = ["partition", "offset", "headers", "key"].map(|part| format!("print.{part}=true"));
-        let consumer = shown.iter().fold(consumer, |consumer, show| consumer.args([property, show]));
+        let consumer = self.printing_consumer(topic);
         let read = consumer.arg("--max-messages").arg(count.to_string()).args(["--timeout-ms", "30000"]).run(TOOL).ok();
         let printed: Vec<_> = read.stdout.lines().filter_map(Printed::parse).collect();
         assert_eq!(printed.len(), count, "{read}");
@@ -132,7 +137,7 @@ impl Servers {
 
 impl Printed {
     /// `Partition:0<TAB>Offset:5<TAB>name:value,name:value<TAB>key<TAB>value`.
-    fn parse(line: &str) -> Option<Self> {
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let mut columns = line.splitn(5, '\t');
         let partition = columns.next()?.strip_prefix("Partition:")?.parse().ok()?;
         let offset = columns.next()?.strip_prefix("Offset:")?.parse().ok()?;
