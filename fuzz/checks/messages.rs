@@ -33,6 +33,8 @@ pub fn message(bytes: &[u8]) {
         SyncGroup: SyncGroupRequest,
         DescribeGroups: DescribeGroupsRequest,
         ListGroups: ListGroupsRequest,
+        DeleteGroups: DeleteGroupsRequest,
+        OffsetDelete: OffsetDeleteRequest,
         SaslHandshake: SaslHandshakeRequest,
         ApiVersions: ApiVersionsRequest,
         CreateTopics: CreateTopicsRequest,

@@ -46,7 +46,7 @@ fn a_group_is_told_as_one_object_a_partition_with_the_fields_of_the_contract() {
         let title = table.stdout_lines()[0].split_whitespace().take(4).collect::<Vec<_>>();
         assert_eq!(title, ["GROUP", "STATE", "TOPIC", "PARTITION"], "{table}");
         assert_eq!(table.stdout_lines().len(), rows.len() + 1, "{table}");
-        assert!(table.stderr.contains("group inventory: classic, Empty, 0 members"), "{table}");
+        assert!(table.stderr.contains("group inventory: KIP-848, Empty, assignor uniform, 0 members"), "{table}");
     });
 }
 
