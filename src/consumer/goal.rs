@@ -1,6 +1,7 @@
 //! What a run has to reach before it may end by itself: the ends that the partitions had at its start.
 //!
-//! Partitions that are ours count by our own position, the others by what the group has committed. A partition with
+//! Partitions that are ours count by our own position, the others by what the group has committed, or by the store's own
+//! position where a store committed it. A partition with
 //! nothing between its start and that end is reached from the beginning.
 
 use std::collections::BTreeSet;
@@ -14,8 +15,10 @@ use tokio_util::sync::CancellationToken;
 use super::commit::GroupOffsets;
 use super::config::Isolation;
 use super::lookup::{Edge, Lookup};
+use super::positions::Positions;
 use crate::cluster::Cluster;
 use crate::shutdown::Tasks;
+use crate::store::Topic;
 use crate::{Error, ErrorCode, Result};
 
 /// How often it is looked whether the others have reached the end.
@@ -29,8 +32,22 @@ pub(crate) struct Goal {
     beginning: BTreeSet<i32>,
     /// Before the group has said what is ours, nothing is reached.
     is_joined: bool,
-    committed: watch::Receiver<LiteMap<i32, i64>>,
+    reached: watch::Receiver<LiteMap<i32, i64>>,
     _look: Tasks,
+}
+
+/// What the group's other members do.
+pub(crate) struct Group {
+    pub(crate) topic: Topic,
+    pub(crate) offsets: Arc<GroupOffsets>,
+    pub(crate) positions: Arc<dyn Positions>,
+}
+
+impl Group {
+    async fn reached(&self, partitions: &[i32]) -> Result<LiteMap<i32, i64>> {
+        let committed = self.offsets.read(&self.topic.name, partitions).await?;
+        self.positions.reached(&self.topic, committed).await
+    }
 }
 
 impl Goal {
@@ -38,14 +55,8 @@ impl Goal {
     ///
     /// # Errors
     /// A leader cannot be asked; mostly another try mends that.
-    pub(crate) async fn find(
-        cluster: &Cluster,
-        offsets: Arc<GroupOffsets>,
-        topic: &Arc<str>,
-        partitions: i32,
-        isolation: Isolation,
-    ) -> Result<Self> {
-        let lookup = Lookup { cluster, topic };
+    pub(crate) async fn find(cluster: &Cluster, group: Group, partitions: i32, isolation: Isolation) -> Result<Self> {
+        let lookup = Lookup { cluster, topic: &group.topic.name };
         let numbers: Vec<i32> = (0..partitions).collect();
         let mut ends = LiteMap::new();
         let mut starts = lookup.offsets(&numbers, Edge::First).await;
@@ -56,10 +67,10 @@ impl Goal {
                 ends.insert(partition, end);
             }
         }
-        let (tasks, topic) = (Tasks::new(), topic.clone());
-        let (told, committed) = watch::channel(LiteMap::new());
-        tasks.spawn(look(offsets, topic, ends.keys().copied().collect(), told, tasks.stop_signal()));
-        Ok(Self { ends, ours: BTreeSet::new(), beginning: BTreeSet::new(), is_joined: false, committed, _look: tasks })
+        let tasks = Tasks::new();
+        let (told, reached) = watch::channel(LiteMap::new());
+        tasks.spawn(look(group, ends.keys().copied().collect(), told, tasks.stop_signal()));
+        Ok(Self { ends, ours: BTreeSet::new(), beginning: BTreeSet::new(), is_joined: false, reached, _look: tasks })
     }
 
     /// The group has said what is ours.
@@ -86,10 +97,10 @@ impl Goal {
 
     /// Whether all ends are reached, with our own positions.
     pub(crate) fn is_reached(&self, position: impl Fn(i32) -> Option<i64>) -> bool {
-        let committed = self.committed.borrow();
+        let reached = self.reached.borrow();
         let at = |partition: i32| match self.ours.contains(&partition) {
             true => position(partition),
-            false => committed.get(&partition).copied(),
+            false => reached.get(&partition).copied(),
         };
         let is_settled = self.is_joined && self.beginning.is_empty();
         is_settled && self.ends.iter().all(|(partition, end)| at(*partition).is_some_and(|at| at >= *end))
@@ -100,29 +111,22 @@ impl Goal {
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
     pub(crate) async fn changed(&mut self) {
-        if self.committed.changed().await.is_err() {
+        if self.reached.changed().await.is_err() {
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// Tells what the group has committed, as often as it changes.
-async fn look(
-    offsets: Arc<GroupOffsets>,
-    topic: Arc<str>,
-    partitions: Vec<i32>,
-    told: watch::Sender<LiteMap<i32, i64>>,
-    stop: CancellationToken,
-) {
+/// Tells how far the group is, as often as it changes.
+async fn look(group: Group, partitions: Vec<i32>, told: watch::Sender<LiteMap<i32, i64>>, stop: CancellationToken) {
     let looking = async {
         loop {
             tokio::time::sleep(LOOK).await;
             // What cannot be read now is read the next time.
-            let Ok(committed) = offsets.read(&topic, &partitions).await else { continue };
-            let committed = committed.into_iter().map(|(partition, committed)| (partition, committed.offset)).collect();
+            let Ok(reached) = group.reached(&partitions).await else { continue };
             told.send_if_modified(|before| {
-                let is_new = *before != committed;
-                *before = committed;
+                let is_new = *before != reached;
+                *before = reached;
                 is_new
             });
         }

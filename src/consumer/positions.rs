@@ -34,6 +34,14 @@ pub(crate) trait Positions: Send + Sync {
     /// The positions of these partitions; those that never had one are left out.
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>>;
 
+    /// How far the group is by what it has committed. A store knows its own positions better than old commits of them,
+    /// and a commit of an older topic of this name says nothing.
+    fn reached<'a>(
+        &'a self,
+        topic: &'a Topic,
+        committed: LiteMap<i32, Committed>,
+    ) -> BoxFuture<'a, Result<LiteMap<i32, i64>>>;
+
     /// Writes the resolved start of a partition that never had a position.
     fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>>;
 
@@ -133,6 +141,24 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         .boxed()
     }
 
+    fn reached<'a>(
+        &'a self,
+        topic: &'a Topic,
+        committed: LiteMap<i32, Committed>,
+    ) -> BoxFuture<'a, Result<LiteMap<i32, i64>>> {
+        async move {
+            let own = self.store.positions(topic).await?;
+            let reached = committed.into_iter().filter_map(|(partition, committed)| {
+                match Note::read(&committed.text, committed.offset) {
+                    Note::Store { .. } => Some((partition, own.get(&partition)?.next)),
+                    Note::None | Note::Topic { .. } => Some((partition, committed.offset)),
+                }
+            });
+            Ok(reached.collect())
+        }
+        .boxed()
+    }
+
     fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
         self.store.set_position(topic, start).boxed()
     }
@@ -184,6 +210,17 @@ impl Positions for KafkaPositions {
             Ok(known.collect())
         }
         .boxed()
+    }
+
+    fn reached<'a>(
+        &'a self,
+        topic: &'a Topic,
+        committed: LiteMap<i32, Committed>,
+    ) -> BoxFuture<'a, Result<LiteMap<i32, i64>>> {
+        let known = committed.into_iter();
+        let known = known.filter_map(|(partition, committed)| Some((partition, position(committed, topic)?.next)));
+        let reached = known.collect();
+        async { Ok(reached) }.boxed()
     }
 
     fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {

@@ -19,7 +19,7 @@ use super::commit::{Committer, GroupOffsets, Pace};
 use super::config::ConsumerConfig;
 use super::control::{Concern, Control, Wish};
 use super::dispatch::{Dispatch, Step};
-use super::goal::Goal;
+use super::goal::{Goal, Group};
 use super::group::member;
 use super::group::session::{Membership, Session};
 use super::patience::{LongCall, Patience, Turn};
@@ -209,8 +209,12 @@ impl<D: Dispatch> Run<D> {
         let (begun, isolation) = (Instant::now(), self.config.isolation);
         let mut failures = 0;
         loop {
-            let (offsets, partitions) = (self.offsets.clone(), topic.partition_count());
-            match Goal::find(&self.cluster, offsets, &self.topic, partitions, isolation).await {
+            let group = Group {
+                topic: Topic::new(topic.id, topic.name.clone()),
+                offsets: self.offsets.clone(),
+                positions: self.positions.clone(),
+            };
+            match Goal::find(&self.cluster, group, topic.partition_count(), isolation).await {
                 Ok(goal) => return Ok(Some(goal)),
                 Err(error) if !error.is_retriable() || begun.elapsed() >= self.config.api_timeout => return Err(error),
                 Err(error) => self.control.concern(Concern::Running, told(&error)),
@@ -285,7 +289,8 @@ impl<D: Dispatch> Run<D> {
             Turn::TooSlow(LongCall { since, partition, offset }) => {
                 let (topic, waited) = (&self.topic, since.elapsed().as_millis());
                 let sentence = format!(
-                    "the handler has had the order at offset {offset} of {topic}/{partition} for {waited} ms, longer than                      max.poll.interval.ms, so the group is left until it returns: raise that, or let the handler take less"
+                    "the handler has had the order at offset {offset} of {topic}/{partition} for {waited} ms, longer than \
+                     max.poll.interval.ms, so the group is left until it returns: raise that, or let the handler take less"
                 );
                 tracing::error!("{sentence}");
                 self.control.concern(Concern::Handler, sentence);
