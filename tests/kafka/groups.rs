@@ -140,26 +140,29 @@ fn two_members_share_and_one_takes_over(cluster: &Servers, topic: &str, settings
     prepare(cluster, topic, LONG);
     let first = ours::member(cluster, topic, "first", settings);
     await_shares("the first has all", WORK, &[&first], &[4]);
+    // Orders come and are in hand while the second comes, and while it leaves.
+    let file = File::of(4000, 40);
+    let sending = cluster.producer(topic, "while one comes").input(file.ndjson.as_str()).start();
     let second = ours::member(cluster, topic, "second", settings);
     let joined = await_shares("both have a half", WORK, &[&first, &second], &[2, 2]);
+    sending.finish(WORK).ok();
+    await_each_once(cluster, topic, 4000, &[&first, &second]);
     assert_eq!(owners(cluster, topic), owners_of(&[("first", &first), ("second", &second)]));
     assert_eq!(cluster.members(topic), 2);
     let is_newest =
         Servers::group_protocols().contains(&"consumer") && !settings.contains(&("group.protocol", "classic"));
     assert_eq!(kind(cluster, topic), if is_newest { "Consumer" } else { "Classic" });
-    let file = File::of(600, 30);
-    cluster.send(topic, &file, &[]);
-    await_each_once(cluster, topic, 600, &[&first, &second]);
 
-    // Orders come while the second leaves.
+    let before = given(&second.stdout()).len();
     let sending = cluster.producer(topic, "while one leaves").input(file.ndjson.as_str()).start();
+    wait::until("orders are in hand", WORK, || (given(&second.stdout()).len() > before).then_some(()));
     second.signal(Signal::Terminate);
     let taken = await_shares("the one that stays has all", SHARED_AGAIN, &[&first], &[4]);
     let everything = owners_of(&[("first", &first)]);
     assert_eq!((owners(cluster, topic), cluster.members(topic)), (everything, 1));
     println!("{topic}: shared {joined:?} after the second was there, taken over in {taken:?}");
     sending.finish(WORK).ok();
-    await_each_once(cluster, topic, 1200, &[&first, &second]);
+    await_each_once(cluster, topic, 8000, &[&first, &second]);
     second.finish(WORK).ok();
     end(first);
     assert!(is_empty(cluster, topic));

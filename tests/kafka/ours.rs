@@ -4,6 +4,8 @@
 //! test program starts itself again as a member, which prints `{"owns":[...]}` when its share changes and
 //! `{"partition":..,"offset":..}` for each order that it is given.
 
+use std::time::Duration;
+
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{Delivered, Failure, InventoryConsumer, Outcome};
 use orderflow::order::InventoryOrder;
@@ -45,6 +47,8 @@ async fn join(told: Value) {
     }
     let handler = |order: Delivered<InventoryOrder>| async move {
         let place = order.place();
+        // Work, so that orders are in hand when partitions move.
+        tokio::time::sleep(Duration::from_millis(1)).await;
         println!("{}", json!({ "partition": place.partition, "offset": place.offset }));
         Ok::<_, Failure>(Outcome::Done)
     };
@@ -53,7 +57,7 @@ async fn join(told: Value) {
     let control = consumer.control();
     let tell = async move {
         let mut told = None;
-        let mut look = tokio::time::interval(std::time::Duration::from_millis(10));
+        let mut look = tokio::time::interval(Duration::from_millis(10));
         loop {
             look.tick().await;
             let owned: Vec<i32> = control.lag().into_iter().map(|lag| lag.partition).collect();
