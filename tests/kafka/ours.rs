@@ -17,6 +17,9 @@ use crate::shop::WORK;
 use crate::support::on_runtime;
 use crate::support::program::{Program, Running};
 
+/// How often an order's handler lets the rest of the member have its turn.
+const TURNS: usize = 200;
+
 /// Set in a process that is a member: its bootstrap servers, topic and settings.
 const MEMBER: &str = "ORDERFLOW_TEST_MEMBER";
 
@@ -47,8 +50,10 @@ async fn join(told: Value) {
     }
     let handler = |order: Delivered<InventoryOrder>| async move {
         let place = order.place();
-        // Work, so that orders are in hand when partitions move.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        // Work that takes turns, so that orders are in hand when partitions move.
+        for _ in 0..TURNS {
+            tokio::task::yield_now().await;
+        }
         println!("{}", json!({ "partition": place.partition, "offset": place.offset }));
         Ok::<_, Failure>(Outcome::Done)
     };
