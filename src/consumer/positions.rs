@@ -149,10 +149,8 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         async move {
             let own = self.store.positions(topic).await?;
             let reached = committed.into_iter().filter_map(|(partition, committed)| {
-                match Note::read(&committed.text, committed.offset) {
-                    Note::Store { .. } => Some((partition, own.get(&partition)?.next)),
-                    Note::None | Note::Topic { .. } => Some((partition, committed.offset)),
-                }
+                let reached = reached_by_store(&committed, own.get(&partition))?;
+                Some((partition, reached))
             });
             Ok(reached.collect())
         }
@@ -255,6 +253,14 @@ fn is_not_begun(committed: &Committed) -> bool {
     matches!(Note::read(&committed.text, committed.offset), Note::Store { version: NOT_BEGUN, .. })
 }
 
+/// How far a commit says that a group with a store is, whose own position is this.
+fn reached_by_store(committed: &Committed, own: Option<&Position>) -> Option<i64> {
+    match Note::read(&committed.text, committed.offset) {
+        Note::Store { .. } => own.map(|own| own.next),
+        Note::None | Note::Topic { .. } => Some(committed.offset),
+    }
+}
+
 /// What is told where somebody else committed another offset than the store's for the group: the store has the effects,
 /// so it goes on from its own.
 fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, position: &Position) -> Option<String> {
@@ -322,6 +328,15 @@ mod tests {
         assert!(sentence.starts_with("15 offsets of orders/2, up to 55, were read by a member"), "{sentence}");
         assert!(sentence.contains("applies them now"), "{sentence}");
         assert!(sentence.contains("`orders positions set orders 2 55 --reason R --store W`"), "{sentence}");
+    }
+
+    #[test]
+    fn a_store_that_was_set_back_is_not_as_far_as_its_old_commit_says() {
+        let committed = |text: &str| Committed { offset: 250, leader_epoch: -1, text: text.to_owned() };
+        let own = Position { next: 100, version: 8, ..Position::default() };
+        let ours = committed("of1 store redb:0123 7");
+        assert_eq!([Some(&own), None].map(|own| reached_by_store(&ours, own)), [Some(100), None]);
+        assert_eq!(reached_by_store(&committed("of a member without a store"), Some(&own)), Some(250));
     }
 
     #[test]
