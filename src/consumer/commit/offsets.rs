@@ -12,12 +12,9 @@ use crate::wire::connection::Connection;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, OffsetFetchRequest,
-    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetFetchResponse,
+    OffsetFetchRequestGroup, OffsetFetchRequestTopics, OffsetFetchResponse, Request,
 };
 use crate::{Error, ErrorCode, Result};
-
-/// The first version in which a request names several groups (KIP-709).
-const MANY_GROUPS: i16 = 8;
 
 /// An offset that is kept for a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,41 +67,28 @@ impl GroupOffsets {
     }
 
     fn fetch_request(&self, connection: &Connection, topic: &str, partitions: &[i32]) -> OffsetFetchRequest {
-        let mut request = OffsetFetchRequest { require_stable: true, ..OffsetFetchRequest::default() };
-        let partition_indexes = partitions.to_vec();
-        if connection.version_of::<OffsetFetchRequest>().is_some_and(|version| version < MANY_GROUPS) {
-            request.group_id = self.group().to_owned();
-            request.topics = Some(vec![OffsetFetchRequestTopic { name: topic.to_owned(), partition_indexes }]);
-        } else {
-            request.groups = vec![OffsetFetchRequestGroup {
-                group_id: self.group().to_owned(),
-                topics: Some(vec![OffsetFetchRequestTopics { name: topic.to_owned(), partition_indexes }]),
-                ..OffsetFetchRequestGroup::default()
-            }];
-        }
-        request
+        let version = connection.version_of::<OffsetFetchRequest>().unwrap_or(OffsetFetchRequest::CLIENT_VERSIONS.max);
+        let topic = OffsetFetchRequestTopics { name: topic.to_owned(), partition_indexes: partitions.to_vec() };
+        let group = OffsetFetchRequestGroup {
+            group_id: self.group().to_owned(),
+            topics: Some(vec![topic]),
+            ..OffsetFetchRequestGroup::default()
+        };
+        OffsetFetchRequest { require_stable: true, ..OffsetFetchRequest::of_group(group, version) }
     }
 
     fn told(&self, answer: OffsetFetchResponse, topic: &str) -> Result<LiteMap<i32, Committed>> {
-        let old = answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions);
-        let old = old.map(|part| {
-            let committed = committed(part.committed_offset, part.committed_leader_epoch, part.metadata);
-            (part.partition_index, part.error_code, committed)
-        });
-        let mut told: Vec<_> = old.collect();
+        let answer = answer.into_group(self.group());
         let mut codes = vec![answer.error_code];
-        for group in answer.groups.into_iter().filter(|group| group.group_id == self.group()) {
-            codes.push(group.error_code);
-            for part in group.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions)
-            {
-                let committed = committed(part.committed_offset, part.committed_leader_epoch, part.metadata);
-                told.push((part.partition_index, part.error_code, committed));
-            }
+        let mut told = LiteMap::new();
+        for part in answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions) {
+            codes.push(part.error_code);
+            let committed = committed(part.committed_offset, part.committed_leader_epoch, part.metadata);
+            told.insert(part.partition_index, committed);
         }
-        codes.extend(told.iter().map(|(_, code, _)| *code));
         match codes.into_iter().find_map(KafkaError::from_code) {
             Some(error) => Err(self.refused(error, "the group's offsets were asked for")),
-            None => Ok(told.into_iter().map(|(partition, _, committed)| (partition, committed)).collect()),
+            None => Ok(told),
         }
     }
 

@@ -16,6 +16,7 @@
 //! - Lost partitions are named at once, and no commit is allowed for them any more.
 //! - After a request whose outcome is unknown, the member says all of itself again.
 
+mod alarm;
 pub(crate) mod assignor;
 pub(crate) mod classic;
 pub(crate) mod complaint;

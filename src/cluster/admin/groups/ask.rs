@@ -9,11 +9,8 @@ use crate::place::TopicPartition;
 use crate::wire::connection::Connection;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
-    ConsumerGroupDescribeRequest, OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse,
+    ConsumerGroupDescribeRequest, OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, Request,
 };
-
-/// The first version in which a request names several groups (KIP-709).
-const MANY_GROUPS: i16 = 8;
 
 /// Describes the group, whichever kind it is of.
 pub(super) async fn describe(cluster: &Cluster, group: &str) -> Result<Group> {
@@ -42,17 +39,14 @@ pub(crate) struct Commit {
 /// What the group has committed, in every topic, ordered. No commit at all is no error: the group may be new.
 pub(crate) async fn commits(cluster: &Cluster, group: &str) -> Result<Vec<Commit>> {
     let connection = coordinator(cluster, group).await?;
-    let mut request = OffsetFetchRequest::default();
-    if connection.version_of::<OffsetFetchRequest>().is_some_and(|version| version < MANY_GROUPS) {
-        (request.group_id, request.topics) = (group.to_owned(), None);
-    } else {
-        let all = OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
-        request.groups = vec![all];
-    }
+    let version = connection.version_of::<OffsetFetchRequest>().unwrap_or(OffsetFetchRequest::CLIENT_VERSIONS.max);
+    let all = OffsetFetchRequestGroup { group_id: group.to_owned(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest::of_group(all, version);
     told(connection.call(request).await?, group)
 }
 
 fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<Commit>> {
+    let answer = answer.into_group(group);
     let (mut codes, mut commits) = (vec![answer.error_code], Vec::new());
     for topic in answer.topics {
         let name: Arc<str> = topic.name.into();
@@ -61,18 +55,6 @@ fn told(answer: OffsetFetchResponse, group: &str) -> Result<Vec<Commit>> {
             let at = TopicPartition::new(name.clone(), part.partition_index);
             let (offset, leader_epoch) = (part.committed_offset, part.committed_leader_epoch);
             commits.push(Commit { at, offset, leader_epoch, text: part.metadata.unwrap_or_default() });
-        }
-    }
-    for told in answer.groups.into_iter().filter(|told| told.group_id == group) {
-        codes.push(told.error_code);
-        for topic in told.topics {
-            let name: Arc<str> = topic.name.into();
-            for part in topic.partitions {
-                codes.push(part.error_code);
-                let at = TopicPartition::new(name.clone(), part.partition_index);
-                let (offset, leader_epoch) = (part.committed_offset, part.committed_leader_epoch);
-                commits.push(Commit { at, offset, leader_epoch, text: part.metadata.unwrap_or_default() });
-            }
         }
     }
     if let Some(error) = codes.into_iter().find_map(KafkaError::from_code) {

@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::alarm::Alarm;
 use super::complaint::{Cause, Complaint};
 use super::coordinator::Coordinator;
 use super::holding::Holding;
@@ -113,7 +114,7 @@ pub(crate) struct Classic {
     refreshes: u32,
     commits: Commits,
     told: BTreeSet<(Cause, Option<i16>)>,
-    woken_for: Option<Duration>,
+    alarm: Alarm,
 }
 
 impl Classic {
@@ -144,7 +145,7 @@ impl Classic {
             refreshes: 0,
             commits: Commits::Barred,
             told: BTreeSet::new(),
-            woken_for: None,
+            alarm: Alarm::default(),
             settings,
         }
     }
@@ -165,7 +166,7 @@ impl Classic {
             Event::CoordinatorLost { error } => self.coordinator_lost(now, error, out),
             Event::Answered { tag, answer } => self.answered(now, tag, answer, out),
             Event::Failed { tag, .. } => self.failed(now, tag, out),
-            Event::Tick => self.woken_for = None,
+            Event::Tick => self.alarm.went_off(),
             Event::Began { incarnation } => self.holding.began(incarnation),
             Event::Released { incarnation, partitions } => self.holding.release(incarnation, &partitions),
             Event::Planned { generation, plan } => self.planned(generation, plan),
@@ -323,13 +324,8 @@ impl Classic {
         };
         let silent = (!self.holding.is_empty()).then(|| self.proven_at.saturating_add(self.settings.session_timeout));
         let beat = (self.beating.is_none() && self.beat_is_wanted()).then_some(self.next_beat);
-        let wakes = [until, silent, beat, self.settle_by, self.refresh_at, self.coordinator.wake(now)];
-        // What is due has been done; what could not be done waits for another event.
-        let first = wakes.into_iter().flatten().filter(|at| *at > now.at).min();
-        if first != self.woken_for {
-            self.woken_for = first;
-            out.extend(first.map(Effect::WakeAt));
-        }
+        let waits = [until, silent, beat, self.settle_by, self.refresh_at, self.coordinator.wake(now)];
+        self.alarm.set(now, waits, out);
     }
 }
 

@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::heartbeat::Flight;
 use self::reconcile::Target;
+use super::alarm::Alarm;
 use super::complaint::{Cause, Complaint};
 use super::coordinator::Coordinator;
 use super::holding::Holding;
@@ -100,7 +101,7 @@ pub(crate) struct NextGeneration {
     refreshes: u32,
     commits: Commits,
     told: BTreeSet<(Cause, Option<i16>)>,
-    woken_for: Option<Duration>,
+    alarm: Alarm,
 }
 
 impl NextGeneration {
@@ -135,7 +136,7 @@ impl NextGeneration {
             refreshes: 0,
             commits: Commits::Barred,
             told: BTreeSet::new(),
-            woken_for: None,
+            alarm: Alarm::default(),
             settings,
         }
     }
@@ -152,7 +153,7 @@ impl NextGeneration {
             Event::CoordinatorLost { error } => self.coordinator_lost(now, error, out),
             Event::Answered { tag, answer } => self.answered(now, tag, answer, out),
             Event::Failed { tag, .. } => self.failed(now, tag),
-            Event::Tick => self.woken_for = None,
+            Event::Tick => self.alarm.went_off(),
             Event::Began { incarnation } => self.began(incarnation),
             Event::Released { incarnation, partitions } => self.released(incarnation, &partitions),
             Event::TooSlow => self.expire(out),
@@ -295,13 +296,8 @@ impl NextGeneration {
             _ => None,
         };
         let silent = in_group.then(|| self.proven_at.saturating_add(self.settings.session_timeout));
-        let wakes = [until, silent, self.settle_by, self.refresh_at, self.send_at(), self.coordinator.wake(now)];
-        // What is due has been done; what could not be done waits for another event.
-        let first = wakes.into_iter().flatten().filter(|at| *at > now.at).min();
-        if first != self.woken_for {
-            self.woken_for = first;
-            out.extend(first.map(Effect::WakeAt));
-        }
+        let waits = [until, silent, self.settle_by, self.refresh_at, self.send_at(), self.coordinator.wake(now)];
+        self.alarm.set(now, waits, out);
     }
 }
 
