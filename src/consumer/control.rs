@@ -7,6 +7,7 @@ use litemap::LiteMap;
 use tokio::sync::watch;
 
 use super::Summary;
+use super::standstill::About;
 
 /// A handle on a consumer: cheap to clone, and still good after the run has ended.
 #[derive(Clone)]
@@ -47,6 +48,8 @@ pub(crate) enum Concern {
     Partition(i32),
     Store,
     Commit,
+    Paused,
+    Standstill(About),
 }
 
 /// Whether a consumer does its work.
@@ -134,7 +137,7 @@ impl Control {
         self.state().summary
     }
 
-    /// Stops handing out orders until [`Control::resume`]. What is in hand is finished.
+    /// Stops handing out orders until [`Control::resume`]. What is in hand is finished. Health says so meanwhile.
     pub fn pause(&self) {
         self.ask(Wish::Pause);
     }
@@ -171,6 +174,18 @@ impl Control {
     /// Takes a reason back.
     pub(crate) fn relieve(&self, about: Concern) {
         self.state().reasons.remove(&about);
+    }
+
+    /// Whether there is a reason of this kind.
+    pub(crate) fn has(&self, about: Concern) -> bool {
+        self.state().reasons.contains_key(&about)
+    }
+
+    /// The positions of the partitions that are not at their end.
+    pub(crate) fn behind(&self) -> Vec<(i32, i64)> {
+        let state = self.state();
+        let behind = state.lag.values().filter(|lag| lag.end.is_some_and(|end| end > lag.position));
+        behind.map(|lag| (lag.partition, lag.position)).collect()
     }
 
     pub(crate) fn set_summary(&self, summary: Summary) {

@@ -43,6 +43,7 @@ mod run;
 #[cfg(test)]
 mod sample;
 mod settled;
+mod standstill;
 mod start;
 
 use std::fmt;

@@ -25,6 +25,7 @@ use super::group::session::{Membership, Session};
 use super::patience::{LongCall, Patience, Turn};
 use super::positions::Positions;
 use super::reader::{News, Reader, Surroundings, told};
+use super::standstill::Standstills;
 use super::start::Starter;
 use super::{Engine, Summary};
 use crate::cluster::{Cluster, Missing, TopicView};
@@ -34,6 +35,9 @@ use crate::{Error, ErrorCode, Result};
 
 /// How long a topic that was just made may be unknown to a broker before a run until the end calls it missing.
 const TOPIC_GRACE: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether everything moves on.
+const LOOK_ROUND: Duration = Duration::from_secs(1);
 
 /// A consumer that is ready to run.
 pub(crate) struct Run<D> {
@@ -79,12 +83,27 @@ pub(super) enum Ending {
 }
 
 /// What one run keeps in mind.
-struct Course {
+pub(super) struct Course {
     goal: Option<Goal>,
     /// What is to be given back once it is settled and committed.
-    revoked: Vec<(Incarnation, Vec<i32>)>,
+    pub(super) revoked: Vec<(Incarnation, Vec<i32>)>,
     patience: Patience,
+    pub(super) standstills: Standstills,
+    pub(super) paused: bool,
     draining: bool,
+}
+
+impl Course {
+    fn new(goal: Option<Goal>, patience: Patience) -> Self {
+        Self {
+            goal,
+            revoked: Vec::new(),
+            patience,
+            standstills: Standstills::default(),
+            paused: false,
+            draining: false,
+        }
+    }
 }
 
 impl<D: Dispatch> Run<D> {
@@ -140,7 +159,7 @@ impl<D: Dispatch> Run<D> {
         self.control.relieve(Concern::Running);
         reader.join(&Topic::new(topic.id, topic.name.clone()), topic.partition_count());
         let patience = Patience::new(self.cluster.config().millis(&properties::MAX_POLL_INTERVAL));
-        self.go(reader, Course { goal, revoked: Vec::new(), patience, draining: false }).await
+        self.go(reader, Course::new(goal, patience)).await
     }
 
     async fn go(&mut self, reader: &mut Reader, mut course: Course) -> Ending {
@@ -149,6 +168,7 @@ impl<D: Dispatch> Run<D> {
         let mut look = tokio::time::interval(self.config.api_timeout.max(Duration::from_millis(1)));
         look.reset();
         let mut clock = tokio::time::interval(course.patience.pace());
+        let mut round = tokio::time::interval(LOOK_ROUND);
         let mut seen = self.control.summary();
         loop {
             let drained = course.draining && self.dispatch.is_drained();
@@ -161,12 +181,17 @@ impl<D: Dispatch> Run<D> {
                 Ok(()) = wishes.changed() => {
                     let wish = *wishes.borrow_and_update();
                     course.draining = wish == Wish::Drain;
+                    course.paused = wish == Wish::Pause;
                     reader.set_paused(wish != Wish::Run);
-                    self.dispatch.set_holding(wish == Wish::Pause);
+                    self.hold(wish == Wish::Pause);
                     None
                 }
                 () = self.committer.answered(), if !course.revoked.is_empty() => None,
                 () = changed(&mut course.goal) => None,
+                _ = round.tick() => {
+                    self.look_round(reader, &mut course);
+                    None
+                }
                 _ = clock.tick() => self.be_patient(reader, &mut course.patience),
                 _ = look.tick() => self.stuck(std::mem::replace(&mut seen, self.control.summary())),
             };
@@ -303,6 +328,17 @@ impl<D: Dispatch> Run<D> {
             }
         }
         None
+    }
+
+    /// Hands out nothing while somebody paused the consumer, and says so.
+    fn hold(&mut self, paused: bool) {
+        self.dispatch.set_holding(paused);
+        if paused {
+            tracing::warn!("the consumer is paused: nothing is read until it is resumed");
+            self.control.concern(Concern::Paused, "the consumer is paused: `Control::resume` lets it go on");
+        } else {
+            self.control.relieve(Concern::Paused);
+        }
     }
 
     /// A run until the end that makes no headway for `default.api.timeout.ms` and is not ready will not get there.

@@ -12,10 +12,12 @@
 
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod heard;
 mod loss;
 mod member;
 mod sharing;
 mod slow;
+mod standstill;
 mod statics;
 #[path = "../support/mod.rs"]
 mod support;

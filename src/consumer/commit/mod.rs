@@ -61,6 +61,8 @@ struct Tray {
     losses: u64,
     /// The partitions of the request that is under way.
     sending: Vec<i32>,
+    /// How many requests were answered without a refusal.
+    successes: i64,
     /// Somebody waits for the tray to be empty, so no interval is kept.
     hurry: bool,
 }
@@ -116,6 +118,13 @@ impl Committer {
     pub(crate) fn has(&self, partition: i32) -> bool {
         let tray = self.desk.tray();
         tray.waiting.contains_key(&partition) || tray.sending.contains(&partition)
+    }
+
+    /// If something is to be committed, how many commits succeeded so far.
+    pub(crate) fn outstanding(&self) -> Option<i64> {
+        let tray = self.desk.tray();
+        let is_empty = tray.waiting.is_empty() && tray.sending.is_empty();
+        (!is_empty).then_some(tray.successes)
     }
 
     /// Commits without regard for the interval, or with it again.
@@ -260,6 +269,9 @@ impl Desk {
     fn put_back(&self, commits: LiteMap<i32, Committed>, losses: u64, wanted: impl Fn(&i32) -> bool) {
         let mut tray = self.tray();
         tray.sending.clear();
+        if !commits.keys().any(&wanted) {
+            tray.successes = tray.successes.saturating_add(1);
+        }
         if tray.losses != losses {
             return;
         }

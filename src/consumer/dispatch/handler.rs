@@ -386,6 +386,20 @@ where
         self.teller.is_done()
     }
 
+    fn obstacle(&self, partition: i32) -> Option<String> {
+        let of_partition = |call: &LongCall| call.partition == partition;
+        let longest = self.running.iter().filter_map(Call::length).filter(of_partition).min_by_key(|call| call.since);
+        let row = self.rows.get(&partition)?;
+        match longest {
+            Some(LongCall { since, offset, .. }) => {
+                let seconds = since.elapsed().as_secs();
+                Some(format!("the handler has had the order at offset {offset} for {seconds} s; see what it waits for"))
+            }
+            None if self.lanes.waits(row.life) => Some("an order waits for another try; see why it fails".to_owned()),
+            None => None,
+        }
+    }
+
     fn longest_call(&self) -> Option<LongCall> {
         self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
     }

@@ -145,6 +145,11 @@ impl<T> Lanes<T> {
         dropped
     }
 
+    /// Whether an order of a slot waits for another try.
+    pub(crate) fn waits(&self, slot: u64) -> bool {
+        self.waiting.values().any(|(lane, _)| lane.slot == slot)
+    }
+
     /// How many orders run.
     pub(crate) fn running(&self) -> usize {
         self.running

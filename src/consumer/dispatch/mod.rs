@@ -64,6 +64,9 @@ pub(crate) trait Dispatch: Send {
     /// Whether as many records are settled as were asked for.
     fn is_limit_reached(&self) -> bool;
 
+    /// What keeps the position of a partition from moving, if anything is known: words that follow «offset N:».
+    fn obstacle(&self, partition: i32) -> Option<String>;
+
     /// The handler's call that has been under way for longest, if any is.
     fn longest_call(&self) -> Option<LongCall>;
 

@@ -247,6 +247,12 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.teller.is_done()
     }
 
+    fn obstacle(&self, partition: i32) -> Option<String> {
+        let flight = self.flight.as_ref().filter(|flight| flight.has(partition))?;
+        let what = if flight.failures > 0 { "fails" } else { "has not answered the transaction that moves it" };
+        Some(format!("the store {} {what}; see its disk", self.store.identity().name))
+    }
+
     /// A store has no handler; one that is slow is no reason to give partitions up.
     fn longest_call(&self) -> Option<LongCall> {
         None

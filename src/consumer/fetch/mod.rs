@@ -15,6 +15,7 @@ pub(crate) mod session;
 pub(crate) mod task;
 pub(crate) mod walk;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use litemap::LiteMap;
@@ -55,6 +56,8 @@ pub(crate) enum Flow {
 pub(crate) struct Targets {
     partitions: Mutex<LiteMap<i32, Target>>,
     changed: Notify,
+    /// Odd while an answer is awaited.
+    turns: AtomicI64,
 }
 
 impl Targets {
@@ -63,6 +66,16 @@ impl Targets {
         let result = change(&mut self.lock());
         self.changed.notify_one();
         result
+    }
+
+    /// The number of the answer that is awaited, if one is.
+    pub(crate) fn awaited(&self) -> Option<i64> {
+        Some(self.turns.load(Ordering::Relaxed)).filter(|turn| turn % 2 != 0)
+    }
+
+    /// An answer is awaited from now on, or is not any more.
+    fn turn(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, LiteMap<i32, Target>> {

@@ -94,7 +94,10 @@ impl FetchTask {
             if let Err(unwanted) = self.repeat_ends(run).await {
                 return unwanted;
             }
-            let told = match self.fetch(run, room).await {
+            self.targets.turn();
+            let answer = self.fetch(run, room).await;
+            self.targets.turn();
+            let told = match answer {
                 Ok(answer) => self.take(run, answer).await,
                 Err(error) if error.code() == ErrorCode::TooLarge => self.isolate(run).await,
                 Err(error) => {

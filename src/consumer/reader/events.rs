@@ -26,6 +26,9 @@ impl Reader {
             Some(TopicState::Known(_)) => self.around.control.relieve(Concern::Topic),
             Some(TopicState::Failed(error)) => {
                 let sentence = format!("topic {}: {}", self.around.topic, error.meaning());
+                if !self.around.control.has(Concern::Topic) {
+                    tracing::warn!("{sentence}");
+                }
                 self.around.control.concern(Concern::Topic, sentence);
                 self.around.cluster.refresh();
             }
@@ -64,18 +67,20 @@ impl Reader {
             Done::Started { incarnation, end, started } => self.started(incarnation, end, started),
             Done::Checked { partition, stretch, outcome } if self.is_current(partition, stretch) => match outcome {
                 Ok(()) => self.place_checked(partition),
-                Err(error) if error.is_retriable() => self.place_later(partition),
+                Err(error) if error.is_retriable() => self.place_later(partition, &told(&error)),
                 Err(error) => self.fail(partition, error),
             },
             Done::Ranged { partition, stretch, outcome } if self.is_current(partition, stretch) => match outcome {
-                Ok(Outside::Inside) => self.place_later(partition),
+                Ok(Outside::Inside) => {
+                    self.place_later(partition, "its broker calls an offset outside the log that is not")
+                }
                 Ok(Outside::GoOn(next)) => self.go_on(partition, next),
-                Err(error) if error.is_retriable() => self.place_later(partition),
+                Err(error) if error.is_retriable() => self.place_later(partition, &told(&error)),
                 Err(error) => self.fail(partition, error),
             },
             Done::Moved { partition, stretch, outcome } if self.is_current(partition, stretch) => match outcome {
                 Ok(position) => self.begun(partition, position),
-                Err(error) if error.is_retriable() => self.place_later(partition),
+                Err(error) if error.is_retriable() => self.place_later(partition, &told(&error)),
                 Err(error) => self.fail(partition, error),
             },
             Done::Waited { partition, stretch } if self.is_current(partition, stretch) => self.place(partition),
@@ -125,6 +130,7 @@ impl Reader {
         slot.next = position.next;
         slot.epoch = position.leader_epoch;
         slot.stalled = false;
+        slot.trouble = None;
         let topic = slot.topic.clone();
         self.around.control.relieve(Concern::Partition(partition));
         self.news.push_back(News::Begun { topic, partition, position });
@@ -159,6 +165,7 @@ impl Reader {
         slot.next = fetched.next;
         slot.epoch = fetched.leader_epoch.unwrap_or(slot.epoch);
         slot.failures = 0;
+        slot.trouble = None;
         let (partition, next) = (fetched.partition, fetched.next);
         let fault = fetched.fault.take();
         self.news.push_back(News::Fetched(fetched));
@@ -184,7 +191,7 @@ impl Reader {
                 if error.needs_metadata() {
                     self.around.cluster.mark_stale(&at);
                 }
-                self.place_later(partition);
+                self.place_later(partition, error.meaning());
             }
             Refusal::Answered(error) => {
                 self.fail(partition, refusal(error, "records were asked for").at(Place::record(&at, next)));
@@ -193,12 +200,13 @@ impl Reader {
     }
 
     /// Asks again after a wait that grows with each refusal in a row.
-    fn place_later(&mut self, partition: i32) {
+    fn place_later(&mut self, partition: i32, why: &str) {
         self.release(partition);
         let stretch = self.set_standing(partition, Standing::Checking);
         let Some(slot) = self.slots.get_mut(&partition) else { return };
         let wait = self.around.config.backoff.delay(slot.failures, fastrand::f64());
         slot.failures = slot.failures.saturating_add(1);
+        slot.meets(why);
         let waited = async move {
             tokio::time::sleep(wait).await;
             Done::Waited { partition, stretch }

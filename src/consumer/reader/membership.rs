@@ -28,6 +28,7 @@ impl Reader {
                 self.news.push_back(News::Joined);
             }
             Event::Out => {
+                tracing::warn!(topic = %self.around.topic, "the consumer is not in its group: it joins again");
                 control.concern(Concern::Membership, "the consumer is not in its group: it joins again");
                 self.is_joined = false;
             }

@@ -34,6 +34,7 @@ use super::control::Control;
 use super::fetch::prefetch::Prefetch;
 use super::fetch::{Event, Fetched, Stretch, Targets};
 use super::group::member;
+use super::standstill::{About, Seen};
 use super::start::{Outside, Started, Starter};
 use crate::cluster::{Cluster, View};
 use crate::shutdown::Tasks;
@@ -215,6 +216,20 @@ impl Reader {
     /// Ends everything, the membership too.
     pub(crate) async fn finish(&mut self, within: Duration) {
         tokio::join!(self.tasks.finish(within), self.assignment.finish(within));
+    }
+
+    /// What keeps partitions from being read.
+    pub(crate) fn troubles(&self) -> Vec<Seen> {
+        let slots = self.slots.iter().filter_map(|(partition, slot)| {
+            let why = format!("partition {partition} of {} is not read: {}", slot.topic.name, slot.trouble()?);
+            Some(Seen { about: About::Reading(*partition), mark: 0, allowed: Duration::ZERO, why })
+        });
+        let brokers = self.fetchers.iter().filter_map(|(node, fetcher)| {
+            let mark = fetcher.targets.awaited()?;
+            let why = format!("broker {node} does not answer a fetch; see whether it is reached and has work in hand");
+            Some(Seen { about: About::Answer(*node), mark, allowed: self.around.config.fetch.max_wait, why })
+        });
+        slots.chain(brokers).collect()
     }
 
     fn drop_news(&mut self, partition: i32) {

@@ -20,6 +20,9 @@ use crate::{Error, ErrorCode};
 /// From this try on, health speaks of an order that does not get through.
 const WORRY: u32 = 3;
 
+/// A wait before the next try from which on health speaks of it at once.
+const WORRISOME_WAIT: Duration = Duration::from_secs(3);
+
 /// A wait from which on a partition gives back what was fetched of it, so that its frames do not hold up others.
 const LONG_WAIT: Duration = Duration::from_millis(200);
 
@@ -96,7 +99,7 @@ where
             tracing::warn!(partition, offset, attempt, reason, "an order is tried again");
         }
         if let Some(row) = self.rows.get_mut(&partition)
-            && attempt >= WORRY
+            && (attempt >= WORRY || after >= WORRISOME_WAIT)
         {
             row.worrying = true;
             let sentence = format!("partition {partition} waits at offset {offset}, try {attempt}: {reason}");

@@ -12,6 +12,7 @@
 
 mod metadata;
 mod plan;
+mod reach;
 mod requests;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::metadata::Watched;
+use self::reach::{Reach, Told};
 use super::classic::Classic;
 use super::complaint::Complaint;
 use super::configured::{Configured, Protocol};
@@ -101,7 +103,7 @@ pub(crate) struct Session {
     wake: Option<Instant>,
     /// What was asked back from an application that is gone.
     unclaimed: VecDeque<(Incarnation, Partitions)>,
-    is_troubled: bool,
+    reach: Reach,
     is_alone: bool,
     is_over: bool,
 }
@@ -123,6 +125,7 @@ impl Membership {
         let (sender, news) = mpsc::channel(UNHEARD);
         let (authority, told) = watch::channel(Authority::default());
         let Configured { settings, protocol } = configured;
+        let reach = Reach::new(&settings.group);
         let member: Box<dyn Member + Send> = match protocol {
             Protocol::Classic => Box::new(Classic::new(settings.clone())),
             Protocol::NextGeneration => Box::new(NextGeneration::new(settings.clone())),
@@ -139,7 +142,7 @@ impl Membership {
             begun: Instant::now(),
             wake: None,
             unclaimed: VecDeque::new(),
-            is_troubled: false,
+            reach,
             is_alone: false,
             is_over: false,
         };
@@ -180,8 +183,14 @@ impl Session {
                     self.wake = None;
                     Event::Tick
                 }
+                () = at(self.reach.due()) => {
+                    let told = self.reach.late();
+                    self.report(told);
+                    continue;
+                }
             };
-            self.note_trouble(&event);
+            let told = self.reach.take(&event);
+            self.report(told);
             self.take(event);
         }
     }
@@ -218,6 +227,7 @@ impl Session {
         match effect {
             Effect::FindCoordinator => self.work.push(requests::find(self.coordinator.clone()).boxed()),
             Effect::Send { tag, lane, call, within } => {
+                self.reach.sent(lane, Instant::now());
                 self.work.push(requests::send(self.coordinator.clone(), tag, lane, call, within).boxed());
             }
             Effect::WakeAt(at) => self.wake = Some(self.begun + at),
@@ -270,21 +280,13 @@ impl Session {
         self.tell(News::Warned(complaint.to_error()));
     }
 
-    /// Health speaks of a coordinator that is not reached from the first failure to the next answer.
-    fn note_trouble(&mut self, event: &Event) {
-        let group = &self.settings.group;
-        let trouble = match event {
-            Event::Answered { .. } if self.is_troubled => None,
-            Event::Failed { silence, .. } if !self.is_troubled => {
-                Some(format!("the coordinator of group {group} does not answer ({silence:?})"))
-            }
-            Event::CoordinatorLost { .. } if !self.is_troubled => {
-                Some(format!("the coordinator of group {group} cannot be found; it is looked for again"))
-            }
-            _ => return,
-        };
-        self.is_troubled = trouble.is_some();
-        self.tell(News::Coordinator { trouble });
+    /// Health speaks of a coordinator that is not heard.
+    fn report(&mut self, told: Option<Told>) {
+        match told {
+            Some(Told::Trouble(sentence)) => self.tell(News::Coordinator { trouble: Some(sentence) }),
+            Some(Told::Heard) => self.tell(News::Coordinator { trouble: None }),
+            None => {}
+        }
     }
 
     fn tell(&mut self, news: News) {
