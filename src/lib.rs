@@ -14,6 +14,8 @@
 //!      consumer     fetch -> dispatch -> store or handler    InventoryConsumer, DeliveryConsumer
 //!         |
 //!       store       stock, deliveries, positions, dead letters: one transaction
+//!         |
+//!       outbox      relay: dead-letter topics, refusals
 //! ```
 //!
 //! Begin with [`InventoryProducer::connect`](producer::OrderProducer::connect) and
@@ -39,6 +41,7 @@ pub mod config;
 pub mod consumer;
 mod error;
 pub mod order;
+pub mod outbox;
 pub mod place;
 pub mod producer;
 pub mod shutdown;

@@ -169,6 +169,7 @@ fn store_path(given: Option<&str>, default: &str) -> Result<PathBuf> {
 pub fn store_settings(config: &ClientConfig) -> RedbSettings {
     let mut settings = RedbSettings::default();
     settings.cache_bytes = config.bytes(&properties::STORE_CACHE_BYTES);
+    settings.dead_letters_max_bytes = config.number(&properties::DEAD_LETTERS_MAX_BYTES);
     settings.retention = Retention {
         numbered: days(config, &properties::DEDUP_RETENTION),
         opaque: days(config, &properties::DEDUP_OPAQUE_RETENTION),

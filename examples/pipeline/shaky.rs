@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use orderflow::order::Order;
-use orderflow::store::{Applied, Batch, Position, Start, Store, StoreIdentity, Topic};
+use orderflow::store::{Applied, BackOffice, Batch, Position, Start, Store, StoreIdentity, Topic};
 use orderflow::{Error, ErrorCode, Result};
 
 use crate::schedule::Mood;
@@ -77,5 +77,9 @@ impl<O: Order, S: Store<O>> Store<O> for Shaky<S> {
 
     fn close(&self) -> impl Future<Output = Result<()>> + Send {
         self.store.close()
+    }
+
+    fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
+        self.store.back_office()
     }
 }

@@ -114,12 +114,15 @@ properties! {
     RETRY_ATTEMPTS = "handler.retry.attempts", Number(1, 1_000_000), "10", Yes, "How often a handler is given one order.";
     HANDLER_RETRY_BACKOFF = "handler.retry.backoff.ms", Millis(1, DAY_MS), "100", Yes, "The first wait before a handler is given an order again.";
     HANDLER_RETRY_BACKOFF_MAX = "handler.retry.backoff.max.ms", Millis(1, DAY_MS), "30000", Yes, "The longest such wait.";
+    DEAD_LETTERS_HEADERS = "dead_letters.headers", Choice(&["text", "spring"]), "text", Yes, "The headers that say why a record is on its dead-letter topic: readable text, or those of Spring for Apache Kafka.";
     SHUTDOWN_TIMEOUT = "shutdown.timeout.ms", Millis(0, DAY_MS), "25000", Yes, "How long a clean stop may take.";
 
     STORE_CACHE_BYTES = "store.cache.bytes", Bytes(1 << 20, 64 * GIB), "33554432", Yes, "The memory that the embedded store caches pages in.";
     DEDUP_RETENTION = "dedup.retention", Number(1, 36_500), "400", Yes, "Days of log time for which numbered identities are remembered.";
     DEDUP_OPAQUE_RETENTION = "dedup.opaque.retention", Number(1, 36_500), "30", Yes, "Days of log time for which other identities are remembered.";
     DEDUP_MAX_KEYS = "dedup.max.keys", Number(1, i64::MAX), "10000000", Yes, "How many other identities are remembered.";
+
+    DEAD_LETTERS_MAX_BYTES = "dead_letters.max.bytes", Bytes(0, 1024 * GIB), "1073741824", Yes, "What the records of open dead letters may take in a store; when it is used up, their partition stops.";
 
     SECURITY_PROTOCOL = "security.protocol", Choice(&["PLAINTEXT"]), "PLAINTEXT", Only("TLS and SASL come with a later release"), "How the connection is protected.";
     SASL_MECHANISM = "sasl.mechanism", Text, "", NotYet, "How the client logs in.";

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::claim::{Claim, Takeover};
 use super::commit::{Committer, GroupOffsets};
+use super::companion::{Companion, Company};
 use super::config::ConsumerConfig;
 use super::dispatch::Dispatch;
 use super::dispatch::handler::HandlerDispatch;
@@ -19,7 +20,7 @@ use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
 use crate::cluster::{Cluster, GroupCoordinator};
 use crate::config::{ClientConfig, properties};
 use crate::order::Order;
-use crate::store::Store;
+use crate::store::{BackOffice, Store};
 use crate::{Error, ErrorCode, Result};
 
 /// Is told of each order that is settled.
@@ -158,21 +159,18 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         self
     }
 
-    /// Checks the settings and reaches the cluster.
-    ///
-    /// # Errors
-    /// [`ErrorCode::ConfigValue`] for settings that cannot be, [`ErrorCode::StoreForeign`] if the store belongs to another
-    /// group or order type, [`ErrorCode::Connect`] if no broker can be reached.
-    ///
-    /// # Cancel safety
-    /// Nothing has begun.
-    pub async fn build(self) -> Result<OrderConsumer<O>> {
+    /// Checks the settings and reaches the cluster. `relay` makes what relays the store's events, if it has any.
+    pub(crate) async fn build_with(
+        self,
+        relay: impl FnOnce(Arc<dyn BackOffice>, Company) -> Box<dyn Companion>,
+    ) -> Result<OrderConsumer<O>> {
         let owner = self.work.store.identity();
         let group = self.options.group_or(Some(&owner.group))?;
         owner.check(&group, O::TYPE)?;
         let (own, takeover) = (owner.name.clone(), self.work.takeover.into());
         let store = Arc::new(self.work.store);
-        let parts = self.options.parts(group).await?;
+        let mut parts = self.options.parts(group).await?;
+        parts.companion = store.back_office().map(|office| relay(office, parts.company()));
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let backoff = parts.config.backoff;
@@ -230,7 +228,8 @@ impl<O: Order> Options<O> {
         let control = Control::new();
         let teller = Teller::new(self.observer, control.clone(), self.limit);
         let membership = (membership, session);
-        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, end: self.end })
+        let companion = None;
+        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, companion, end: self.end })
     }
 }
 
@@ -243,24 +242,42 @@ struct Parts<O> {
     membership: (Membership, Session),
     control: Control,
     teller: Teller<O>,
+    companion: Option<Box<dyn Companion>>,
     end: End,
 }
 
 impl<O: Order> Parts<O> {
+    fn company(&self) -> Company {
+        let (cluster, control) = (self.cluster.clone(), self.control.clone());
+        Company { cluster, topic: self.topic.clone(), group: self.offsets.group().into(), control }
+    }
+
     fn consumer<D: Dispatch + 'static>(
         self,
         positions: Arc<dyn Positions>,
         commits: Commits,
         dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> D,
     ) -> OrderConsumer<O> {
-        let Self { cluster, topic, config, offsets, membership, control, teller, end } = self;
+        let Self { cluster, topic, config, offsets, membership, control, teller, companion, end } = self;
         let (interval, backoff) = (config.commit_interval, config.backoff);
         let committer = Committer::start(offsets.clone(), topic.clone(), control.clone(), interval, backoff);
         let committer = Arc::new(committer);
         let dispatch = dispatch(committer.clone(), teller);
         let (shown, membership) = (control.clone(), Some(membership));
-        let run =
-            Run { cluster, topic, config, control, positions, offsets, committer, membership, dispatch, end, commits };
+        let run = Run {
+            cluster,
+            topic,
+            config,
+            control,
+            positions,
+            offsets,
+            committer,
+            membership,
+            dispatch,
+            companion,
+            end,
+            commits,
+        };
         OrderConsumer { engine: Box::new(run), control: shown, order: PhantomData }
     }
 }

@@ -47,6 +47,7 @@ pub(crate) enum Concern {
     Broker(i32),
     Partition(i32),
     Store,
+    Outbox,
     Commit,
     Paused,
     Standstill(About),

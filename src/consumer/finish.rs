@@ -1,4 +1,4 @@
-//! The clean end of a run (G7): settle, commit, leave the group, within the shutdown timeout.
+//! The clean end of a run (G7): settle, commit, leave the group, relay, within the shutdown timeout.
 //!
 //! The group is told first, so that nothing new is given to a member that ends; it keeps what it has until it is settled
 //! and committed. Partitions that are lost meanwhile are not committed.
@@ -83,17 +83,21 @@ impl<D: Dispatch> Run<D> {
         }
         reader.finish(left()).await;
         self.committer.finish(left()).await;
+        let relayed = match &mut self.companion {
+            Some(companion) => companion.finish(left()).await,
+            None => Ok(()),
+        };
         self.dispatch.close().await?;
         match idle {
             Ok(finished) => finished?,
             Err(_) => return Err(cut_short("orders in hand were not finished", within)),
         }
         match (committed, self.commits) {
-            (true, _) => Ok(()),
+            (true, _) => relayed,
             (false, Commits::Positions) => Err(cut_short("positions were not committed", within)),
             (false, Commits::News) => {
                 tracing::warn!("positions were not committed to Kafka; the store has them");
-                Ok(())
+                relayed
             }
         }
     }

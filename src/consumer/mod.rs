@@ -23,6 +23,7 @@ mod assignment;
 mod builder;
 mod claim;
 mod commit;
+pub(crate) mod companion;
 mod config;
 mod control;
 mod delivered;
@@ -55,6 +56,7 @@ use futures::future::BoxFuture;
 pub use self::builder::{ByHandler, ConsumerBuilder, InStore, Undecided};
 #[cfg(feature = "testing")]
 pub(crate) use self::config::RetryConfig;
+pub(crate) use self::control::Concern;
 pub use self::control::{Control, Health, Lag};
 #[cfg(feature = "testing")]
 pub(crate) use self::delivered::Origin;

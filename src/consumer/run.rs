@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::assignment::{Assignment, Incarnation};
 use super::builder::End;
 use super::commit::{Committer, GroupOffsets, Pace};
+use super::companion::Companion;
 use super::config::ConsumerConfig;
 use super::control::{Concern, Control, Wish};
 use super::dispatch::{Dispatch, Step};
@@ -51,6 +52,7 @@ pub(crate) struct Run<D> {
     /// Until the run has begun.
     pub(crate) membership: Option<(Membership, Session)>,
     pub(crate) dispatch: D,
+    pub(crate) companion: Option<Box<dyn Companion>>,
     pub(crate) end: End,
     pub(crate) commits: Commits,
 }
@@ -113,6 +115,7 @@ impl<D: Dispatch> Run<D> {
             return Err(Error::new(ErrorCode::Closed, "the consumer has run already"));
         };
         let mut reader = self.reader(membership);
+        self.companion.iter_mut().for_each(|companion| companion.begin());
         let ending = tokio::select! {
             biased;
             () = &mut stop => Ending::Clean,

@@ -12,6 +12,7 @@
 //! ```
 
 mod applied;
+mod back_office;
 mod backfill;
 mod batch;
 mod dead_letter;
@@ -33,8 +34,10 @@ mod standing;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::sync::Arc;
 
 pub use self::applied::Retention;
+pub use self::back_office::{BackOffice, Origin, SetAside, Waiting};
 pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
@@ -101,4 +104,10 @@ pub trait Store<O: Order>: Send + Sync + 'static {
     /// # Cancel safety
     /// The store ends all the same.
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// The events that wait to leave the store, for the relay beside the consumer. `None`, which is the default: there
+    /// are none, or the store has them relayed by itself. A store that wraps another one hands this on.
+    fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
+        None
+    }
 }

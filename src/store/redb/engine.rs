@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use redb::{Database, Durability};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::effect::{Effect, table_of};
 use super::fault::{closed, fault};
@@ -32,6 +32,7 @@ pub(super) enum Command<O> {
     Positions(Topic, oneshot::Sender<Result<BTreeMap<i32, Position>>>),
     Apply(Batch<O>, oneshot::Sender<Result<Applied>>),
     Start(Topic, Start, oneshot::Sender<Result<Position>>),
+    Published(Vec<u64>, oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -41,14 +42,21 @@ pub(super) struct Engine<E: Effect> {
     memory: Memory<E>,
     settings: RedbSettings,
     policy: E::Policy,
+    /// Tells of new events that tell of letters.
+    news: watch::Sender<u64>,
     /// Why the store has stopped: after a failed write nobody knows what the file holds.
     stopped: Option<String>,
 }
 
 impl<E: Effect> Engine<E> {
-    pub(super) fn new(shared: Arc<Shared>, settings: RedbSettings, policy: E::Policy) -> Result<Self> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        settings: RedbSettings,
+        policy: E::Policy,
+        news: watch::Sender<u64>,
+    ) -> Result<Self> {
         let memory = shared.with_writer(|database| Memory::load(database, &policy))?;
-        Ok(Self { shared, memory, settings, policy, stopped: None })
+        Ok(Self { shared, memory, settings, policy, news, stopped: None })
     }
 
     /// Serves calls until the store is closed. An answer that nobody waits for any more is dropped.
@@ -59,6 +67,9 @@ impl<E: Effect> Engine<E> {
                 Command::Apply(batch, answer) => drop(answer.send(self.write(|settling| settling.batch(batch)))),
                 Command::Start(topic, start, answer) => {
                     drop(answer.send(self.write(|settling| settling.start(&topic, &start))));
+                }
+                Command::Published(events, answer) => {
+                    drop(answer.send(self.write(|settling| settling.published(&events))));
                 }
                 Command::Close(answer) => {
                     calls.close();
@@ -82,10 +93,16 @@ impl<E: Effect> Engine<E> {
         self.check()?;
         let shared = Arc::clone(&self.shared);
         let written = shared.with_writer(|database| self.transact(database, work));
-        if let Err(error) = &written {
-            self.recover(error);
+        match &written {
+            Ok(_) => self.tell(),
+            Err(error) => self.recover(error),
         }
         written
+    }
+
+    fn tell(&self) {
+        let told = self.memory.open.told();
+        self.news.send_if_modified(|before| std::mem::replace(before, told) != told);
     }
 
     fn transact<T>(&mut self, database: &Database, work: impl FnOnce(Settling<'_, '_, E>) -> Result<T>) -> Result<T> {

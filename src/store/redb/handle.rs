@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::{Builder, Database};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::deliveries::Deliveries;
 use super::effect::{Effect, table_of};
@@ -15,6 +15,7 @@ use super::fault::fault;
 use super::format::prepare;
 use super::inventory::Inventory;
 use super::lock::holder;
+use super::office::Office;
 use super::presence::look;
 use super::reader::StoreReader;
 use super::settings::{RedbSettings, Socket};
@@ -22,7 +23,7 @@ use super::shared::{Open, Shared};
 use super::socket::{listen, serve, socket_path};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::shutdown::Tasks;
-use crate::store::{Applied, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
+use crate::store::{Applied, BackOffice, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How long closing waits for answers that are under way on the socket.
@@ -48,6 +49,7 @@ pub type RedbDeliveries = RedbStore<DeliveryOrder>;
 pub struct RedbStore<O: Order> {
     calls: mpsc::Sender<Command<O>>,
     shared: Arc<Shared>,
+    news: watch::Receiver<u64>,
     tasks: Tasks,
 }
 
@@ -147,6 +149,11 @@ impl<O: Order> Store<O> for RedbStore<O> {
             closed => closed,
         }
     }
+
+    fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
+        let (calls, shared, news) = (self.calls.downgrade(), Arc::clone(&self.shared), self.news.clone());
+        Some(Arc::new(Office { calls, shared, news }))
+    }
 }
 
 fn open_file(path: &Path, settings: &RedbSettings) -> Result<Database> {
@@ -174,7 +181,8 @@ pub(super) fn start<E: Effect>(
 ) -> Result<RedbStore<E::Order>> {
     let identity = prepare(&database, group, E::Order::TYPE, table_of::<E>())?;
     let shared = Arc::new(Shared::new(Open::Writer(database), path, identity));
-    let engine = Engine::<E>::new(Arc::clone(&shared), settings, policy)?;
+    let (told, news) = watch::channel(0);
+    let engine = Engine::<E>::new(Arc::clone(&shared), settings, policy, told)?;
     let (calls, served) = mpsc::channel(WAITING);
     std::thread::Builder::new()
         .name("orderflow-store".into())
@@ -184,7 +192,7 @@ pub(super) fn start<E: Effect>(
     if settings.socket == Socket::Beside {
         answer_others(&tasks, &shared);
     }
-    Ok(RedbStore { calls, shared, tasks })
+    Ok(RedbStore { calls, shared, news, tasks })
 }
 
 /// Opens the socket beside the store. A store without one works all the same, for this process.

@@ -22,6 +22,8 @@ pub(super) struct OpenLetters {
     hasher: RandomState,
     /// `None`: too many to know.
     known: Option<HashSet<u64>>,
+    /// The number of the last event that tells of a letter.
+    told: u64,
 }
 
 impl OpenLetters {
@@ -29,7 +31,7 @@ impl OpenLetters {
     pub(super) fn load(database: &redb::Database) -> Result<Self> {
         let transaction = database.begin_read().map_err(fault)?;
         let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()) };
+        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()), told: 0 };
         for row in table.iter().map_err(fault)? {
             let (_, value) = row.map_err(fault)?;
             let letter = Letter::decode(value.value())?;
@@ -48,6 +50,11 @@ impl OpenLetters {
         }
         let header = identity.map(header_of);
         known.contains(&self.hash(header.as_deref(), spot))
+    }
+
+    /// The number of the last event that tells of a letter since the store was opened.
+    pub(super) fn told(&self) -> u64 {
+        self.told
     }
 
     fn add(&mut self, identity: Option<&[u8]>, spot: Spot) {
@@ -95,7 +102,9 @@ impl Desk<'_, '_> {
         self.tables.originals.insert(id.as_bytes(), bytes.as_slice()).map_err(fault)?;
         self.open.add(letter.identity.as_deref(), letter.first);
         self.put(id, &letter)?;
-        self.announce(OutboxRow::DeadLetter { id, version: letter.version })
+        self.announce(OutboxRow::DeadLetter { id, version: letter.version })?;
+        self.open.told = self.totals.event;
+        Ok(())
     }
 
     /// A copy was applied: closes the letter, if there is one, and lets its record go.

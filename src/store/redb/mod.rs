@@ -21,6 +21,7 @@ mod inventory;
 mod letters;
 mod lock;
 mod memory;
+mod office;
 mod page;
 mod presence;
 mod reader;

@@ -1,0 +1,131 @@
+//! The topics that events go to, made when the first event needs them.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use litemap::LiteMap;
+
+use super::headers::{Dialect, Header};
+use super::refusal::{REFUSALS, event};
+use crate::cluster::admin::{NewTopic, create_topics};
+use crate::cluster::{Cluster, Missing, TopicView};
+use crate::config::properties;
+use crate::place::Place;
+use crate::producer::{OutgoingRecord, Pending, RecordProducer};
+use crate::store::{DeadLetterKind, SetAside};
+use crate::wire::record_batch::Header as WireHeader;
+use crate::{Error, Result};
+
+/// What a dead-letter topic's name ends with.
+const DEAD: &str = "-dlt";
+/// What the name of a topic ends with whose records are another's, tried again.
+const RETRY: &str = "-retry";
+
+/// Writes events to their topics. Clones share the producers.
+#[derive(Clone)]
+pub(super) struct Topics {
+    cluster: Cluster,
+    /// The topic whose dead letters those are that come from no topic.
+    home: Arc<str>,
+    group: Arc<str>,
+    dialect: Dialect,
+    producers: Arc<Mutex<LiteMap<String, RecordProducer>>>,
+}
+
+impl Topics {
+    pub(super) fn new(cluster: Cluster, home: Arc<str>, group: Arc<str>) -> Self {
+        let dialect = match cluster.config().choice(&properties::DEAD_LETTERS_HEADERS).as_str() {
+            "spring" => Dialect::Spring,
+            _ => Dialect::Text,
+        };
+        Self { cluster, home, group, dialect, producers: Arc::default() }
+    }
+
+    /// The topic that tells of a record.
+    pub(super) fn of(&self, letter: &SetAside) -> String {
+        match letter.kind {
+            DeadLetterKind::DeadLetter => dead_letter_topic(self.source(letter)),
+            DeadLetterKind::Refused => REFUSALS.to_owned(),
+        }
+    }
+
+    fn source<'a>(&'a self, letter: &'a SetAside) -> &'a str {
+        letter.origin.as_ref().map_or(&self.home, |origin| &origin.topic)
+    }
+
+    /// Accepts a record for its topic. It is written when the receipt is there.
+    ///
+    /// # Errors
+    /// The topic cannot be made or written, or the producer takes nothing.
+    pub(super) async fn post(&self, letter: &SetAside) -> Result<Pending> {
+        let producer = self.producer(&self.of(letter), self.source(letter)).await?;
+        let original = &letter.original;
+        let (value, headers);
+        let (value, headers, partition) = match letter.kind {
+            DeadLetterKind::DeadLetter => {
+                headers = self.dialect.headers(letter, &self.group);
+                let origin = letter.origin.as_ref().map(|origin| origin.partition);
+                let there =
+                    |partition: &i32| usize::try_from(*partition).is_ok_and(|at| at < producer.partition_count());
+                (original.value.as_deref(), &headers, origin.filter(there))
+            }
+            DeadLetterKind::Refused => {
+                (value, headers) = event(letter, &self.group);
+                (Some(value.as_slice()), &headers, None)
+            }
+        };
+        let headers: Vec<WireHeader<'_>> = headers.iter().map(borrowed).collect();
+        let (key, timestamp) = (original.key.as_deref(), None);
+        producer.enqueue(OutgoingRecord { partition, key, value, headers: &headers, timestamp }).await
+    }
+
+    /// The producer to a topic, which is made like `source` if it does not exist.
+    async fn producer(&self, topic: &str, source: &str) -> Result<RecordProducer> {
+        let known = self.lock().get(topic).cloned();
+        if let Some(producer) = known {
+            return Ok(producer);
+        }
+        self.demand(topic, source).await?;
+        let producer = RecordProducer::over(&self.cluster, topic).await?;
+        self.lock().insert(topic.to_owned(), producer.clone());
+        Ok(producer)
+    }
+
+    /// Makes the topic unless it exists. Whoever may not make topics may still write to one that is there.
+    async fn demand(&self, topic: &str, source: &str) -> Result<()> {
+        let partitions = self.find(source).await.ok().and_then(|source| i32::try_from(source.partitions.len()).ok());
+        let made = create_topics(&self.cluster, &[NewTopic { partitions, ..NewTopic::named(topic) }]).await;
+        let Err(refused) = made else { return Ok(()) };
+        if refused.is_retriable() || self.find(topic).await.is_err() {
+            let error =
+                Error::new(refused.code(), "the topic is not there, and cannot be made").at(Place::topic(topic));
+            let error = if refused.is_retriable() { error.retriable() } else { error };
+            return Err(error.caused_by(refused));
+        }
+        Ok(())
+    }
+
+    /// A topic that is there. One that is not would be waited for, so the wait is short.
+    async fn find(&self, topic: &str) -> Result<Arc<TopicView>> {
+        let within = self.cluster.config().millis(&properties::RETRY_BACKOFF_MAX);
+        self.cluster.topic(topic, Missing::Refuse, within).await
+    }
+
+    /// Forgets the producers, which end then.
+    pub(super) fn close(&self) {
+        let producers = std::mem::take(&mut *self.lock());
+        drop(producers);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LiteMap<String, RecordProducer>> {
+        self.producers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where the dead letters of a topic go.
+pub(super) fn dead_letter_topic(topic: &str) -> String {
+    format!("{}{DEAD}", topic.strip_suffix(RETRY).unwrap_or(topic))
+}
+
+fn borrowed((key, value): &Header) -> WireHeader<'_> {
+    WireHeader { key, value: value.as_deref() }
+}

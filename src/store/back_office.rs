@@ -1,0 +1,89 @@
+//! What a store offers beside its transactions: events that wait to leave it.
+//!
+//! ```text
+//!  transaction --row--> outbox --waiting()--> relay --acknowledged--> published(): the rows go
+//! ```
+//! An event stays until its publication is acknowledged, so it is told at least once, under the same name each time.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::{DeadLetterKind, EventId, Original};
+use crate::Result;
+
+/// The way to a store's events, for whoever relays them.
+pub trait BackOffice: Send + Sync {
+    /// Some of the events after number `after`, in their order. A page may be empty and not be the last.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::StoreIo`], [`crate::ErrorCode::StoreCorrupt`], [`crate::ErrorCode::Closed`].
+    ///
+    /// # Cancel safety
+    /// Nothing changes.
+    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>>;
+
+    /// Lets these events go, in one durable transaction.
+    ///
+    /// # Errors
+    /// As [`BackOffice::waiting`]; the events may be gone all the same.
+    ///
+    /// # Cancel safety
+    /// The events may be gone all the same.
+    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>>;
+
+    /// Changes whenever there is a new event: the number of the last one.
+    fn news(&self) -> watch::Receiver<u64>;
+}
+
+/// A page of events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Records that were refused or set aside, with the number of the event that tells of each.
+    pub letters: Vec<(u64, SetAside)>,
+    /// Events that tell of nothing any more: what they told of was closed, or a newer event tells of it.
+    pub spent: Vec<u64>,
+    /// The number of the last event that was looked at.
+    pub until: u64,
+    /// Whether no event lies behind it.
+    pub is_last: bool,
+}
+
+/// A record that was refused or set aside, with all that is told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAside {
+    /// Its name, the same in each copy of the event.
+    pub id: EventId,
+    /// How often it has changed: a late repeat is older than what the receiver knows.
+    pub version: u32,
+    /// Refused or set aside.
+    pub kind: DeadLetterKind,
+    /// The stable code of the cause.
+    pub code: String,
+    /// A sentence for people.
+    pub reason: String,
+    /// Where the first copy stood; `None` for a backfilled order.
+    pub origin: Option<Origin>,
+    /// The first copy's timestamp, in milliseconds since 1970.
+    pub timestamp: i64,
+    /// How often it was tried, copies included.
+    pub attempts: u32,
+    /// When it failed first, in milliseconds since 1970.
+    pub first_failed: i64,
+    /// When it failed last, in milliseconds since 1970.
+    pub last_failed: i64,
+    /// The record as it was read.
+    pub original: Original,
+}
+
+/// A place in a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+}

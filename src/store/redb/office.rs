@@ -1,0 +1,117 @@
+//! The events of a redb store that wait for the relay.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use redb::ReadTransaction;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::effect::Effect;
+use super::engine::{Command, gone};
+use super::fault::{closed, fault};
+use super::shared::Shared;
+use super::tables::{DEAD_LETTERS, ORIGINALS, OUTBOX, bytes_of};
+use super::topics::Topics;
+use super::transaction::Settling;
+use crate::order::Order;
+use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::{BACKFILL, BackOffice, EventId, Origin, Original, OutboxRow, SetAside, Waiting};
+use crate::{Error, ErrorCode, Result};
+
+/// How many rows of the outbox a page looks at.
+const PAGE_ROWS: usize = 4_096;
+/// How many letters a page has at most.
+const PAGE_LETTERS: usize = 256;
+/// With so many bytes of records a page takes no further one.
+const PAGE_BYTES: u64 = 1 << 20;
+
+/// The way to the events. It keeps neither the store's thread nor its file open.
+pub(super) struct Office<O> {
+    pub(super) calls: mpsc::WeakSender<Command<O>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) news: watch::Receiver<u64>,
+}
+
+impl<O: Order> BackOffice for Office<O> {
+    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
+        let shared = Arc::clone(&self.shared);
+        async move {
+            let read = tokio::task::spawn_blocking(move || shared.read(|transaction| page(transaction, after))).await;
+            read.map_err(|error| Error::new(ErrorCode::Internal, "a page was not read").caused_by(error))?
+        }
+        .boxed()
+    }
+
+    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>> {
+        async move {
+            let (answer, answered) = oneshot::channel();
+            let calls = self.calls.upgrade().ok_or_else(closed)?;
+            calls.send(Command::Published(events, answer)).await.map_err(gone)?;
+            answered.await.map_err(gone)?
+        }
+        .boxed()
+    }
+
+    fn news(&self) -> watch::Receiver<u64> {
+        self.news.clone()
+    }
+}
+
+impl<E: Effect> Settling<'_, '_, E> {
+    /// Lets events go whose publication is acknowledged.
+    pub(super) fn published(self, events: &[u64]) -> Result<()> {
+        for event in events {
+            self.tables.outbox.remove(event).map_err(fault)?;
+        }
+        Ok(())
+    }
+}
+
+fn page(transaction: &ReadTransaction, after: u64) -> Result<Waiting> {
+    let topics = Topics::load(transaction)?;
+    let outbox = transaction.open_table(OUTBOX).map_err(fault)?;
+    let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+    let originals = transaction.open_table(ORIGINALS).map_err(fault)?;
+    let (mut page, mut bytes) = (Waiting { until: after, is_last: true, ..Waiting::default() }, 0_u64);
+    for (row, looked_at) in outbox.range((Bound::Excluded(after), Bound::Unbounded)).map_err(fault)?.zip(0..) {
+        let (number, value) = row.map_err(fault)?;
+        if looked_at == PAGE_ROWS || page.letters.len() == PAGE_LETTERS || bytes >= PAGE_BYTES {
+            page.is_last = false;
+            break;
+        }
+        page.until = number.value();
+        let OutboxRow::DeadLetter { id, version } = OutboxRow::decode(value.value())? else { continue };
+        let letter = bytes_of(&letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
+        let newest = letter.filter(|letter| letter.is_open() && letter.version == version);
+        let original = bytes_of(&originals, id.as_bytes())?;
+        let (Some(letter), Some(original)) = (newest, original) else {
+            page.spent.push(number.value());
+            continue;
+        };
+        bytes = bytes.saturating_add(letter.bytes);
+        page.letters.push((number.value(), set_aside(&topics, id, letter, decode_original(&original)?)?));
+    }
+    Ok(page)
+}
+
+fn set_aside(topics: &Topics, id: EventId, letter: Letter, original: Original) -> Result<SetAside> {
+    let spot = letter.first;
+    let unknown = || Error::new(ErrorCode::StoreCorrupt, "a row names a topic that the store has not");
+    let topic = topics.get(spot.topic).ok_or_else(unknown)?.name.clone();
+    let in_log = spot.partition != BACKFILL;
+    Ok(SetAside {
+        id,
+        version: letter.version,
+        kind: letter.kind,
+        code: letter.code,
+        reason: letter.reason,
+        origin: in_log.then(|| Origin { topic, partition: spot.partition, offset: spot.offset }),
+        timestamp: letter.timestamp,
+        attempts: letter.attempts,
+        first_failed: letter.failed.0,
+        last_failed: letter.failed.1,
+        original,
+    })
+}

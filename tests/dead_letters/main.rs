@@ -1,0 +1,15 @@
+//! What becomes of records that are refused or set aside: relayed, replayed, and never skipped.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "../consumer_support/mod.rs"]
+mod consumer_support;
+mod log;
+mod relay;
+#[path = "../support/mod.rs"]
+mod support;
