@@ -313,6 +313,9 @@ impl<D: Dispatch> Run<D> {
 
     /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
     fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
+        if let Some(before) = patience.worrying(Instant::now()) {
+            self.dispatch.count_slow(before);
+        }
         match patience.judge(self.dispatch.longest_call(), Instant::now())? {
             Turn::TooSlow(LongCall { since, partition, offset }) => {
                 let (topic, waited) = (&self.topic, since.elapsed().as_millis());
@@ -322,7 +325,6 @@ impl<D: Dispatch> Run<D> {
                 );
                 tracing::error!("{sentence}");
                 self.control.concern(Concern::Handler, sentence);
-                self.dispatch.took_too_long(partition, offset);
                 reader.say(member::Event::TooSlow);
             }
             Turn::Back => {

@@ -91,7 +91,6 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     begun: Instant,
     arena: BytesMut,
     decompressor: Decompressor,
-    slow: Slow,
     hasher: RandomState,
     steps: VecDeque<Step>,
     holding: bool,
@@ -134,7 +133,6 @@ where
             begun: Instant::now(),
             arena: BytesMut::new(),
             decompressor: Decompressor::new(),
-            slow: Slow::default(),
             hasher: RandomState::new(),
             steps: VecDeque::new(),
             holding: false,
@@ -238,13 +236,16 @@ where
 
     /// Calls the handler. A call that ends at once is answered here.
     fn launch(&mut self, lane: Lane, mut item: Item, entry: Entry, context: &mut Context<'_>) {
-        if !self.slow.is_empty() && self.is_given_up(&mut item) {
-            return entry.leave(&mut self.lanes, lane);
-        }
         let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else {
             entry.leave(&mut self.lanes, lane);
             return;
         };
+        let times = row.slow.times(item.offset);
+        item.attempt = item.attempt.max(times.saturating_add(1));
+        if times >= self.retry.attempts {
+            entry.leave(&mut self.lanes, lane);
+            return self.give_up(&item, times);
+        }
         let decoded = decode::<O>(item.record.value(), item.record.headers());
         let mut order = match decoded.order {
             Ok(order) => order,
@@ -314,7 +315,9 @@ where
         self.lives += 1;
         let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
         let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
-        self.rows.insert(partition, Row::new(self.lives, origin, ledger));
+        let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.slow);
+        let slow = Slow::new(&position.tried, remembered, ledger.next());
+        self.rows.insert(partition, Row::new(self.lives, origin, ledger, slow));
         self.show_lag(partition);
     }
 
@@ -404,7 +407,14 @@ where
         self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
     }
 
-    fn took_too_long(&mut self, partition: i32, offset: i64) {
-        self.slow.count(partition, offset);
+    fn count_slow(&mut self, before: Instant) {
+        let counted: Vec<_> = self.running.iter_mut().filter_map(|call| call.count(before)).collect();
+        for (partition, life, offset) in counted {
+            let Some(row) = self.rows.get_mut(&partition).filter(|row| row.life == life) else { continue };
+            row.slow.count(offset);
+            if let Some(position) = self.standing(partition) {
+                self.committer.note_at_once(partition, position);
+            }
+        }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) mod teller;
 
 use std::future::Future;
 
+use tokio::time::Instant;
+
 use super::fetch::Fetched;
 use super::patience::LongCall;
 use crate::store::{Position, Topic};
@@ -70,8 +72,9 @@ pub(crate) trait Dispatch: Send {
     /// The handler's call that has been under way for longest, if any is.
     fn longest_call(&self) -> Option<LongCall>;
 
-    /// The call of this order cost the membership: that counts as an attempt.
-    fn took_too_long(&mut self, partition: i32, offset: i64);
+    /// Handler's calls that began before this and have not ended count as attempts, which is committed at once: whoever has
+    /// the order next goes on counting, however this call is cut short.
+    fn count_slow(&mut self, before: Instant);
 }
 
 /// What came of a step.

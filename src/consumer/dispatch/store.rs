@@ -19,6 +19,7 @@ use std::task::Poll;
 
 use futures::poll;
 use litemap::LiteMap;
+use tokio::time::Instant;
 
 use self::flight::Flight;
 use super::super::commit::Committer;
@@ -258,5 +259,5 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         None
     }
 
-    fn took_too_long(&mut self, _partition: i32, _offset: i64) {}
+    fn count_slow(&mut self, _before: Instant) {}
 }

@@ -36,6 +36,9 @@ where
         self.seats.push(ended.seat);
         if let Some(row) = self.rows.get_mut(&ended.item.partition).filter(|row| row.life == ended.item.life) {
             row.running = row.running.saturating_sub(1);
+            if ended.was_counted && !row.retired {
+                row.slow.uncount(ended.item.offset);
+            }
         }
         self.answered(ended.lane, ended.item, ended.answer, Entry::Occupied);
     }
@@ -170,13 +173,20 @@ where
         }
         self.noted = Instant::now();
         for partition in std::mem::take(&mut self.moved) {
-            let Some(row) = self.rows.get(&partition) else { continue };
-            let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
-            let note = Note::Topic { id: row.origin.id, settled: row.ledger.settled().clone() };
-            self.committer.note(partition, Committed { offset, leader_epoch, text: note.write(offset) });
+            let Some(position) = self.standing(partition) else { continue };
+            self.committer.note(partition, position);
             self.show_lag(partition);
         }
         self.teller.publish();
+    }
+
+    /// Where a partition stands, as it is committed.
+    pub(super) fn standing(&self, partition: i32) -> Option<Committed> {
+        let row = self.rows.get(&partition)?;
+        let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
+        let (settled, tried) = (row.ledger.settled().clone(), row.slow.unsettled(&row.ledger));
+        let note = Note::Topic { id: row.origin.id, settled, tried };
+        Some(Committed { offset, leader_epoch, text: note.write(offset) })
     }
 
     pub(super) fn show_lag(&self, partition: i32) {

@@ -11,6 +11,7 @@ use super::super::super::ledger::Ledger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
 use super::Item;
+use super::slow::Slow;
 use crate::wire::compression::Decompressor;
 use crate::wire::record_batch::{BatchError, BatchView};
 
@@ -38,10 +39,11 @@ pub(super) struct Row {
     pub(super) retired: bool,
     /// Health speaks of it.
     pub(super) worrying: bool,
+    pub(super) slow: Slow,
 }
 
 impl Row {
-    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger) -> Self {
+    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger, slow: Slow) -> Self {
         let next = ledger.read();
         Self {
             life,
@@ -57,6 +59,7 @@ impl Row {
             stalled: false,
             retired: false,
             worrying: false,
+            slow,
         }
     }
 
