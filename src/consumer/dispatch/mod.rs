@@ -48,6 +48,12 @@ pub(crate) trait Dispatch: Send {
     /// Begins nothing more, until told otherwise.
     fn set_holding(&mut self, holding: bool);
 
+    /// Begins nothing more of these partitions, until told otherwise; of others it does.
+    fn set_held(&mut self, partitions: &[i32]);
+
+    /// Has a partition go on whose breaker is open; `None`: all.
+    fn overridden(&mut self, partition: Option<i32>);
+
     /// Takes nothing more from anywhere: what is in hand is finished.
     fn finish(&mut self);
 
@@ -90,6 +96,8 @@ pub(crate) enum Step {
     Resumed { partition: i32 },
     /// This partition cannot go on.
     Stopped { partition: i32, error: Error },
+    /// So many records of this partition fail that it takes no more until one goes through.
+    Tripped { partition: i32, error: Error },
     /// Nothing can go on.
     Failed(Error),
 }

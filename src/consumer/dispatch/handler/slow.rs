@@ -4,13 +4,7 @@
 //! with an answer. However it is cut short (the member has to leave, the group does not wait, the process is killed), whoever
 //! gets the order next goes on counting: an order that is too slow for every member is not passed round for ever.
 
-use std::future::Future;
-
 use super::super::super::ledger::Ledger;
-use super::call::Answer;
-use super::{Delivered, HandlerDispatch, Item};
-use crate::order::Order;
-use crate::{Error, ErrorCode};
 
 /// How many such orders of one partition are remembered; the lowest are forgotten first.
 const MOST: usize = 64;
@@ -61,21 +55,6 @@ impl Slow {
     pub(super) fn unsettled(&self, ledger: &Ledger) -> Vec<(i64, u32)> {
         let is_open = |offset: i64| offset >= ledger.next() && !ledger.settled().contains(offset);
         self.0.iter().filter(|(offset, _)| is_open(*offset)).copied().collect()
-    }
-}
-
-impl<O, C, F> HandlerDispatch<O, C, F>
-where
-    O: Order,
-    C: Fn(Delivered<O>) -> F + Send,
-    F: Future<Output = Answer> + Send,
-{
-    /// The order used its attempts up by being too slow: its partition stops.
-    pub(super) fn give_up(&mut self, item: &Item, times: u32) {
-        let sentence = format!(
-            "the handler had the order for too long (max.poll.interval.ms) {times} times, and did not finish it"
-        );
-        self.failed(item, Error::new(ErrorCode::Handler, sentence));
     }
 }
 
