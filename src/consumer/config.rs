@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::breaker::BreakerConfig;
 use crate::backoff::Backoff;
 use crate::config::{ClientConfig, properties};
 use crate::{Error, ErrorCode, Result};
@@ -21,9 +20,6 @@ pub(crate) struct ConsumerConfig {
     /// Between two tries of a request.
     pub(crate) backoff: Backoff,
     pub(crate) retry: RetryConfig,
-    pub(crate) breaker: BreakerConfig,
-    /// Between two probes of an open breaker.
-    pub(crate) probing: Backoff,
 }
 
 /// How much is fetched at once.
@@ -41,8 +37,6 @@ pub(crate) struct FetchConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RetryConfig {
     pub(crate) attempts: u32,
-    /// Counted from the first failure.
-    pub(crate) total: Duration,
     pub(crate) backoff: Backoff,
 }
 
@@ -101,11 +95,6 @@ impl ConsumerConfig {
             shutdown_timeout: config.millis(&properties::SHUTDOWN_TIMEOUT),
             backoff,
             retry: RetryConfig::read(config),
-            breaker: BreakerConfig::read(config),
-            probing: Backoff::new(
-                config.millis(&properties::BREAKER_BACKOFF),
-                config.millis(&properties::BREAKER_BACKOFF_MAX),
-            ),
         })
     }
 }
@@ -130,23 +119,8 @@ impl RetryConfig {
             config.millis(&properties::HANDLER_RETRY_BACKOFF),
             config.millis(&properties::HANDLER_RETRY_BACKOFF_MAX),
         );
-        let attempts = small(config.number(&properties::RETRY_ATTEMPTS));
-        Self { attempts, total: config.millis(&properties::HANDLER_RETRY_TOTAL), backoff }
+        Self { attempts: u32::try_from(config.number(&properties::RETRY_ATTEMPTS)).unwrap_or(u32::MAX), backoff }
     }
-}
-
-impl BreakerConfig {
-    fn read(config: &ClientConfig) -> Self {
-        Self {
-            consecutive: small(config.number(&properties::BREAKER_CONSECUTIVE)),
-            percent: small(config.number(&properties::BREAKER_RATIO)),
-            window: small(config.number(&properties::BREAKER_WINDOW)),
-        }
-    }
-}
-
-fn small(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Default for RetryConfig {

@@ -20,7 +20,6 @@
 
 mod admission;
 mod assignment;
-mod breaker;
 mod builder;
 mod claim;
 mod commit;
@@ -35,7 +34,6 @@ mod goal;
 pub(crate) mod group;
 mod handler;
 mod ledger;
-pub(crate) mod letterbox;
 mod lookup;
 mod patience;
 mod positions;

@@ -25,7 +25,6 @@ pub(super) struct Call<F> {
     lane: Lane,
     item: Option<Item>,
     since: Instant,
-    is_counted: bool,
 }
 
 /// A call that has ended.
@@ -34,8 +33,6 @@ pub(super) struct Ended<F> {
     pub(super) lane: Lane,
     pub(super) item: Item,
     pub(super) answer: Answer,
-    /// It took so long that it was counted as an attempt before it ended.
-    pub(super) was_counted: bool,
 }
 
 /// Polls the call that sits in `seat`. A handler that panics has failed for good: its state is unknown.
@@ -58,14 +55,7 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 impl<F> Call<F> {
     pub(super) fn new(seat: Seat<F>, lane: Lane, item: Item) -> Self {
-        Self { seat: Some(seat), lane, item: Some(item), since: Instant::now(), is_counted: false }
-    }
-
-    /// Counts it as an attempt if it began before. Returns whose attempt it is: partition, life and offset, once.
-    pub(super) fn count(&mut self, before: Instant) -> Option<(i32, u64, i64)> {
-        let item = self.item.as_ref().filter(|_| !self.is_counted && self.since <= before)?;
-        self.is_counted = true;
-        Some((item.partition, item.life, item.offset))
+        Self { seat: Some(seat), lane, item: Some(item), since: Instant::now() }
     }
 
     /// Since when it has been under way, and for which order.
@@ -83,6 +73,6 @@ impl<F: Future<Output = Answer>> Future for Call<F> {
         let Some(seat) = &mut this.seat else { return Poll::Pending };
         let Poll::Ready(answer) = poll_seat(seat, context) else { return Poll::Pending };
         let (Some(seat), Some(item)) = (this.seat.take(), this.item.take()) else { return Poll::Pending };
-        Poll::Ready(Ended { seat, lane: this.lane, item, answer, was_counted: this.is_counted })
+        Poll::Ready(Ended { seat, lane: this.lane, item, answer })
     }
 }
