@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::cluster::{self, Servers};
 use crate::install;
 use crate::support::program::{Finished, Program};
@@ -28,6 +30,14 @@ pub(crate) struct Printed {
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) key: String,
     pub(crate) value: String,
+}
+
+/// An offset that a group has committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commit {
+    pub(crate) group: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
 }
 
 impl Tool {
@@ -72,10 +82,12 @@ impl Servers {
         producer.args(flags).input(lines.join("\n") + "\n").run(TOOL).ok()
     }
 
-    /// The Java consumer that prints each record from the beginning as [`Printed`] has it.
+    /// The Java consumer that prints each record from the beginning as [`Printed`] has it. In a group it is heard of soon.
     pub(crate) fn printing_consumer(&self, topic: &str) -> Program {
         let property = if before_4() { "--property" } else { "--formatter-property" };
         let consumer = self.tool(Tool::ConsoleConsumer).args(["--topic", topic, "--from-beginning"]);
+        let setting = if before_4() { "--consumer-property" } else { "--command-property" };
+        let consumer = consumer.args([setting, "heartbeat.interval.ms=500"]);
         let shown = ["partition", "offset", "headers", "key"].map(|part| format!("print.{part}=true"));
         shown.iter().fold(consumer, |consumer, show| consumer.args([property, show]))
     }
@@ -132,6 +144,45 @@ impl Servers {
         let mut committed: Vec<_> = said.stdout.lines().filter_map(parse).collect();
         committed.sort_unstable();
         committed
+    }
+
+    /// All that groups have ever committed, those of a group in the order in which the coordinator took them.
+    pub(crate) fn commits(&self) -> Vec<Commit> {
+        let formatter = "org.apache.kafka.tools.consumer.OffsetsMessageFormatter";
+        let read = self.tool(Tool::ConsoleConsumer).args(["--topic", "__consumer_offsets", "--from-beginning"]);
+        let read = read.args(["--formatter", formatter, "--timeout-ms", "4000"]).run(TOOL).ok();
+        // The formatter ends no lines.
+        let values = serde_json::Deserializer::from_str(&read.stdout).into_iter::<Value>();
+        let values = values.map(|value| value.unwrap_or_else(|error| panic!("{error}: {read}")));
+        let commits: Vec<_> = values.filter_map(|value| Commit::parse(&value)).collect();
+        assert!(!commits.is_empty(), "{read}");
+        commits
+    }
+
+    /// The node that coordinates a group, from 1 as Kafka counts.
+    pub(crate) fn coordinator(&self, group: &str) -> usize {
+        let describe = self.tool(Tool::ConsumerGroups).args(["--describe", "--state", "--group", group]);
+        let said = describe.run(TOOL).ok();
+        let line = said.stdout.lines().find(|line| line.starts_with(group)).unwrap_or_else(|| panic!("{said}"));
+        let node =
+            line.split_once('(').and_then(|(_, rest)| rest.split_once(')')).and_then(|(node, _)| node.parse().ok());
+        node.unwrap_or_else(|| panic!("{said}"))
+    }
+
+    /// Whether each copy of each partition is in step with its leader.
+    pub(crate) fn is_in_step(&self) -> bool {
+        let behind = self.tool(Tool::Topics).args(["--describe", "--under-replicated-partitions"]).run(TOOL);
+        behind.code() == Some(0) && behind.stdout.trim().is_empty()
+    }
+}
+
+impl Commit {
+    /// `{"key":{"data":{"group":..,"topic":..,"partition":..}},"value":{"data":{"offset":..}}}`; without a value the commit
+    /// was deleted.
+    fn parse(line: &Value) -> Option<Self> {
+        let (key, value) = (&line["key"]["data"], &line["value"]["data"]);
+        let partition = i32::try_from(key["partition"].as_i64()?).ok()?;
+        Some(Self { group: key["group"].as_str()?.to_owned(), partition, offset: value["offset"].as_i64()? })
     }
 }
 

@@ -3,16 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use crate::cluster::Servers;
-use crate::console::{Printed, TOOL, Tool};
+use crate::console::{TOOL, Tool};
 use crate::install;
+use crate::members::{
+    CLASSIC, Given, LONG, MISSED_SOON, SHARED_AGAIN, SHORT, await_all, await_each_once, await_more, await_shares, end,
+    given, is_empty, owned, prepare, shares,
+};
 use crate::ours;
 use crate::shop::{File, WORK};
 use crate::status;
 use crate::support::program::{Program, Running, Signal};
-use crate::support::{ndjson, wait};
+use crate::support::wait;
 use crate::{Case, Shared, case};
 
 pub(crate) const CASES: &[Case] = &[
@@ -26,53 +28,6 @@ pub(crate) const CASES: &[Case] = &[
 
 const PARTITIONS: u32 = 4;
 
-/// Heartbeats in half a second. The sessions are long: who leaves without a word is missed.
-const CLASSIC: [(&str, &str); 2] = [("heartbeat.interval.ms", "500"), ("session.timeout.ms", "10000")];
-const LONG: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_secs(2);
-
-/// Within this the one that stays has what the other leaves: a heartbeat, and a busy machine.
-const SHARED_AGAIN: Duration = Duration::from_secs(3);
-
-/// A topic with a group of its name whose members are heard of soon.
-fn prepare(cluster: &Servers, topic: &str, session: Duration) {
-    cluster.create_topic(topic, PARTITIONS);
-    if Servers::group_protocols().contains(&"consumer") {
-        let alter = cluster.tool(Tool::Configs).args(["--alter", "--entity-type", "groups", "--entity-name", topic]);
-        let quick = format!("consumer.heartbeat.interval.ms=500,consumer.session.timeout.ms={}", session.as_millis());
-        alter.args(["--add-config", &quick]).run(TOOL).ok();
-    }
-}
-
-/// The partitions that a member has now.
-fn owned(member: &Running) -> Vec<i64> {
-    let lines = member.stdout();
-    let last = lines.iter().rev().find(|line| line.contains("owns")).expect("a share is told first");
-    let told = ndjson::parse([last.as_str()]);
-    let mut owned: Vec<_> = told[0]["owns"].as_array().expect("partitions").iter().filter_map(Value::as_i64).collect();
-    owned.sort_unstable();
-    owned
-}
-
-#[track_caller]
-fn await_shares(what: &str, within: Duration, members: &[&Running], shares: &[usize]) -> Duration {
-    let since = Instant::now();
-    let look = || {
-        let mut owned: Vec<_> = members.iter().map(|member| owned(member)).collect();
-        let mut counts: Vec<_> = owned.iter().map(Vec::len).collect();
-        counts.sort_unstable();
-        owned.sort();
-        let mut all = owned.concat();
-        all.sort_unstable();
-        (counts == shares && all == (0..i64::from(PARTITIONS)).collect::<Vec<_>>()).then_some(())
-    };
-    wait::until_or(within, look).unwrap_or_else(|| {
-        let owned: Vec<_> = members.iter().map(|member| (owned(member), member.stderr())).collect();
-        panic!("waited {within:?} in vain until {what}: {owned:?}")
-    });
-    since.elapsed()
-}
-
 /// Partition and client, as Kafka's own tool tells them.
 fn owners(cluster: &Servers, group: &str) -> BTreeMap<i64, String> {
     let rows = status::by_the_tool(cluster, group);
@@ -85,44 +40,6 @@ fn owners_of(members: &[(&str, &Running)]) -> BTreeMap<i64, String> {
     members.iter().flat_map(|member| -> Vec<_> { of(member) }).collect()
 }
 
-/// Each record that a member was given, as it came: partition and offset.
-fn given(lines: &[String]) -> Vec<(i64, i64)> {
-    let number = |line: &Value, name: &str| line[name].as_i64().expect("a number");
-    let given = |line: &String| match Printed::parse(line) {
-        Some(printed) => Some((i64::from(printed.partition), printed.offset)),
-        None if line.contains("offset") => {
-            let line = &ndjson::parse([line.as_str()])[0];
-            Some((number(line, "partition"), number(line, "offset")))
-        }
-        None => None,
-    };
-    lines.iter().filter_map(given).collect()
-}
-
-/// Waits until the members were given `count` records, and demands that each record was given once, and in order.
-#[track_caller]
-fn await_each_once(cluster: &Servers, topic: &str, count: usize, members: &[&Running]) {
-    let lines = || members.iter().map(|member| given(&member.stdout())).collect::<Vec<_>>();
-    let all = wait::until_or(WORK, || Some(lines()).filter(|all| all.iter().map(Vec::len).sum::<usize>() >= count));
-    let all = all.unwrap_or_else(|| panic!("{} of {count} records", lines().concat().len()));
-    let mut expected = Vec::new();
-    for (partition, end) in cluster.ends(topic) {
-        expected.extend((0..end).map(|offset| (i64::from(partition), offset)));
-        for of_member in &all {
-            let offsets = of_member.iter().filter(|(given, _)| *given == i64::from(partition));
-            assert!(offsets.is_sorted(), "partition {partition} is given in order");
-        }
-    }
-    let mut given = all.concat();
-    given.sort_unstable();
-    assert_eq!(given, expected, "each record is given once");
-}
-
-fn is_empty(cluster: &Servers, group: &str) -> bool {
-    let describe = cluster.tool(Tool::ConsumerGroups).args(["--describe", "--state", "--group", group]);
-    describe.run(TOOL).ok().stdout.lines().any(|line| line.starts_with(group) && line.contains("Empty"))
-}
-
 /// Whether the group is `Consumer` (KIP-848) or `Classic`, as Kafka's own tool tells it.
 fn kind(cluster: &Servers, group: &str) -> String {
     let listed = cluster.tool(Tool::ConsumerGroups).args(["--list", "--type"]).run(TOOL).ok();
@@ -131,13 +48,8 @@ fn kind(cluster: &Servers, group: &str) -> String {
     line[1].to_owned()
 }
 
-fn end(member: Running) {
-    member.signal(Signal::Terminate);
-    member.finish(WORK).ok();
-}
-
 fn two_members_share_and_one_takes_over(cluster: &Servers, topic: &str, settings: &[(&str, &str)]) {
-    prepare(cluster, topic, LONG);
+    prepare(cluster, topic, PARTITIONS, LONG);
     let first = ours::member(cluster, topic, "first", settings);
     await_shares("the first has all", WORK, &[&first], &[4]);
     // Orders come and are in hand while the second comes, and while it leaves.
@@ -146,7 +58,7 @@ fn two_members_share_and_one_takes_over(cluster: &Servers, topic: &str, settings
     let second = ours::member(cluster, topic, "second", settings);
     let joined = await_shares("both have a half", WORK, &[&first, &second], &[2, 2]);
     sending.finish(WORK).ok();
-    await_each_once(cluster, topic, 4000, &[&first, &second]);
+    await_each_once(cluster, topic, &[], &[&first, &second]);
     assert_eq!(owners(cluster, topic), owners_of(&[("first", &first), ("second", &second)]));
     assert_eq!(cluster.members(topic), 2);
     let is_newest =
@@ -162,7 +74,7 @@ fn two_members_share_and_one_takes_over(cluster: &Servers, topic: &str, settings
     assert_eq!((owners(cluster, topic), cluster.members(topic)), (everything, 1));
     println!("{topic}: shared {joined:?} after the second was there, taken over in {taken:?}");
     sending.finish(WORK).ok();
-    await_each_once(cluster, topic, 8000, &[&first, &second]);
+    await_each_once(cluster, topic, &[], &[&first, &second]);
     second.finish(WORK).ok();
     end(first);
     assert!(is_empty(cluster, topic));
@@ -187,55 +99,105 @@ fn reader(cluster: &Servers, client: &str, topic: &str, strategy: &str) -> Runni
     reader
 }
 
-/// Ours named `ours`, each of the others by its client's name: all of them have a share, which ours goes on with when the
-/// others have left. Whatever was written in the meantime was given once.
-fn ours_beside(cluster: &Servers, topic: &str, settings: &[(&str, &str)], others: Vec<(&str, Running)>) {
-    let ours = ours::member(cluster, topic, "ours", settings);
-    let names: BTreeSet<&str> = others.iter().map(|(name, _)| *name).chain(["ours"]).collect();
-    let share = PARTITIONS as usize / names.len();
-    let settled = |look: &BTreeMap<i64, String>| {
-        let owns = |name: &&str| look.values().filter(|owner| owner == name).count() == share;
-        names.iter().all(owns).then_some(())
-    };
-    wait::until_or(WORK, || settled(&owners(cluster, topic))).unwrap_or_else(|| {
-        panic!("in vain: {:?}, {:?}, {others:?}", owners(cluster, topic), ours.stderr());
-    });
-    assert_eq!(owners(cluster, topic).values().filter(|owner| *owner == "ours").count(), owned(&ours).len());
-    let file = File::of(600, 30);
-    cluster.send(topic, &file, &[]);
-    let all: Vec<_> = others.iter().map(|(_, other)| other).chain([&ours]).collect();
-    await_each_once(cluster, topic, 600, &all);
-    assert!(all.iter().all(|member| !given(&member.stdout()).is_empty()), "each member is given some");
-    let since = Instant::now();
-    for (_, other) in &others {
-        other.signal(Signal::Terminate);
+/// Ours beside members of other clients, each by its client's name.
+struct Mixed<'a> {
+    cluster: &'a Servers,
+    topic: &'a str,
+    settings: Vec<(&'a str, &'a str)>,
+    others: Vec<(&'a str, Running)>,
+    gone: Vec<Vec<String>>,
+}
+
+impl Mixed<'_> {
+    fn others(&self) -> Vec<&Running> {
+        self.others.iter().map(|(_, other)| other).collect()
     }
-    await_shares("ours has all", WORK, &[&ours], &[PARTITIONS as usize]);
-    let taken = since.elapsed();
-    println!("{topic}: ours has what the others left after {taken:?}");
-    cluster.producer(topic, "alone").input(file.ndjson.as_str()).run(WORK).ok();
-    await_each_once(cluster, topic, 1200, &all);
-    end(ours);
-    wait::until("the group is empty", WORK, || is_empty(cluster, topic).then_some(()));
-    assert_eq!(cluster.lag(topic, topic), 0);
+
+    /// Starts ours, and waits until all members have an equal share.
+    fn start_ours(&self) -> Running {
+        let ours = ours::member(self.cluster, self.topic, "ours", &self.settings);
+        let names: BTreeSet<&str> = self.others.iter().map(|(name, _)| *name).chain(["ours"]).collect();
+        let share = PARTITIONS as usize / names.len();
+        let settled = |look: &BTreeMap<i64, String>| {
+            let owns = |name: &&str| look.values().filter(|owner| owner == name).count() == share;
+            names.iter().all(owns).then_some(())
+        };
+        wait::until_or(WORK, || settled(&owners(self.cluster, self.topic))).unwrap_or_else(|| {
+            panic!("in vain: {:?}, {:?}, {:?}", owners(self.cluster, self.topic), ours.stderr(), self.others);
+        });
+        assert_eq!(owned(&ours).len(), share);
+        ours
+    }
+
+    /// Tells ours to end, and waits until the others are given orders of each partition that it had.
+    fn await_others_take_over(&mut self, ours: Running, signal: Signal, within: Duration) {
+        await_more("orders are in hand", 20, &[&ours]);
+        let had = owned(&ours);
+        let of_others = || given(&self.others().iter().flat_map(|other| other.stdout()).collect::<Vec<_>>());
+        let before: Vec<_> = of_others().iter().map(|one| (one.partition, one.offset)).collect();
+        let since = Instant::now();
+        ours.signal(signal);
+        let taken = || {
+            let of_others = of_others();
+            let is_new = |one: &&Given| !before.contains(&(one.partition, one.offset));
+            let new: BTreeSet<_> = of_others.iter().filter(is_new).map(|one| one.partition).collect();
+            had.iter().all(|partition| new.contains(partition)).then_some(())
+        };
+        wait::until_or(within, taken).unwrap_or_else(|| {
+            let told: Vec<_> = self.others.iter().map(|(name, other)| (name, shares(other), other.stderr())).collect();
+            panic!("waited {within:?} in vain until the others are given orders of {had:?}: {told:?}")
+        });
+        println!("{}: the others go on {:?} after {signal:?} to ours", self.topic, since.elapsed());
+        self.gone.push(ours.finish(WORK).stdout.lines().map(str::to_owned).collect());
+    }
+
+    /// All of them have a share, which the others go on with when ours is gone, and ours when the others are.
+    fn come_and_go(mut self) {
+        let (cluster, topic) = (self.cluster, self.topic);
+        let ours = self.start_ours();
+        let file = File::of(600, 30);
+        cluster.send(topic, &file, &[]);
+        let all: Vec<_> = self.others().into_iter().chain([&ours]).collect();
+        await_each_once(cluster, topic, &[], &all);
+        assert!(all.iter().all(|member| !given(&member.stdout()).is_empty()), "each member is given some");
+
+        let load = cluster.producer(topic, "load").args(["--rate", "100"]).input(File::of(60_000, 30).ndjson).start();
+        self.await_others_take_over(ours, Signal::Terminate, SHARED_AGAIN);
+        let ours = self.start_ours();
+        self.await_others_take_over(ours, Signal::Kill, SHORT + SHARED_AGAIN);
+        let ours = self.start_ours();
+        let since = Instant::now();
+        self.others().iter().for_each(|other| other.signal(Signal::Terminate));
+        await_shares("ours has all", WORK, &[&ours], &[PARTITIONS as usize]);
+        println!("{topic}: ours has what the others left after {:?}", since.elapsed());
+        await_more("ours goes on", 100, &[&ours]);
+        load.signal(Signal::Terminate);
+        load.finish(WORK).ok();
+        let all: Vec<_> = self.others().into_iter().chain([&ours]).collect();
+        await_all(cluster, topic, &self.gone, &all);
+        end(ours);
+        wait::until("the group is empty", WORK, || is_empty(cluster, topic).then_some(()));
+        assert_eq!(cluster.lag(topic, topic), 0);
+    }
 }
 
 fn a_classic_group_of_four_kinds_of_clients_settles_and_gives_each_record_to_one_of_them(shared: &Shared) {
     let (cluster, topic) = (shared.cluster(), "groups-four");
-    prepare(cluster, topic, LONG);
+    prepare(cluster, topic, PARTITIONS, LONG);
     let python = ["kafka-python", "librdkafka"].map(|client| (client, reader(cluster, client, topic, "range")));
     let console = cluster.printing_consumer(topic).args(["--group", topic]).start();
     let others = python.into_iter().chain([("console-consumer", console)]).collect();
-    let classic = [CLASSIC.as_slice(), &[("group.protocol", "classic")]].concat();
-    ours_beside(cluster, topic, &classic, others);
+    let settings = [CLASSIC.as_slice(), &MISSED_SOON, &[("group.protocol", "classic")]].concat();
+    Mixed { cluster, topic, settings, others, gone: Vec::new() }.come_and_go();
 }
 
 fn a_cooperative_group_with_librdkafka_settles_and_gives_each_record_to_one_member(shared: &Shared) {
     let (cluster, topic) = (shared.cluster(), "groups-cooperative");
-    prepare(cluster, topic, LONG);
+    prepare(cluster, topic, PARTITIONS, LONG);
     let others = vec![("librdkafka", reader(cluster, "librdkafka", topic, "cooperative-sticky"))];
     let cooperative = [("group.protocol", "classic"), ("partition.assignment.strategy", "cooperative-sticky")];
-    ours_beside(cluster, topic, &[CLASSIC.as_slice(), &cooperative].concat(), others);
+    let settings = [CLASSIC.as_slice(), &MISSED_SOON, &cooperative].concat();
+    Mixed { cluster, topic, settings, others, gone: Vec::new() }.come_and_go();
 }
 
 fn a_group_of_the_newest_protocol_with_librdkafka_settles_and_gives_each_record_to_one_member(shared: &Shared) {
@@ -243,23 +205,24 @@ fn a_group_of_the_newest_protocol_with_librdkafka_settles_and_gives_each_record_
         return;
     }
     let (cluster, topic) = (shared.cluster(), "groups-848");
-    prepare(cluster, topic, LONG);
+    prepare(cluster, topic, PARTITIONS, SHORT);
     let others = vec![("librdkafka-848", reader(cluster, "librdkafka-848", topic, "range"))];
-    ours_beside(cluster, topic, &[("group.protocol", "consumer")], others);
+    let settings = [CLASSIC.as_slice(), &MISSED_SOON, &[("group.protocol", "consumer")]].concat();
+    Mixed { cluster, topic, settings, others, gone: Vec::new() }.come_and_go();
 }
 
 fn the_partitions_of_a_killed_member_are_taken_over_when_its_session_ends(shared: &Shared) {
     for protocol in Servers::group_protocols() {
         let (cluster, topic) = (shared.cluster(), format!("groups-killed-{protocol}"));
-        prepare(cluster, &topic, SHORT);
-        let settings = [CLASSIC.as_slice(), &[("session.timeout.ms", "2000"), ("group.protocol", protocol)]].concat();
+        prepare(cluster, &topic, PARTITIONS, SHORT);
+        let settings = [CLASSIC.as_slice(), &MISSED_SOON, &[("group.protocol", protocol)]].concat();
         let [stays, killed] = ["stays", "killed"].map(|name| ours::member(cluster, &topic, name, &settings));
         await_shares("both have a half", WORK, &[&stays, &killed], &[2, 2]);
         killed.signal(Signal::Kill);
         let taken = await_shares("the one that stays has all", SHORT + SHARED_AGAIN, &[&stays], &[4]);
         println!("{topic}: taken over {taken:?} after the kill, with sessions of {SHORT:?}");
         cluster.send(&topic, &File::of(600, 30), &[]);
-        await_each_once(cluster, &topic, 600, &[&stays, &killed]);
+        await_each_once(cluster, &topic, &[], &[&stays, &killed]);
         end(stays);
         assert!(is_empty(cluster, &topic));
     }

@@ -19,13 +19,17 @@ mod install;
 mod interference;
 mod interop;
 mod library;
+mod members;
+mod nodes;
 mod ours;
 mod python;
 mod recovery;
 mod shop;
+mod statics;
 mod status;
 #[path = "../support/mod.rs"]
 mod support;
+mod takeover;
 mod unclean;
 
 use std::process::ExitCode;
@@ -83,7 +87,7 @@ fn main() -> ExitCode {
     ours::join_if_told();
     let shared = Arc::new(Shared::default());
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
-    let files = [inputs::CASES, unclean::CASES, groups::CASES];
+    let files = [inputs::CASES, unclean::CASES, groups::CASES, statics::CASES, takeover::CASES, nodes::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

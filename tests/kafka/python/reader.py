@@ -1,15 +1,19 @@
 """A member that reads and commits until SIGTERM: reader.py BOOTSTRAP CLIENT TOPIC GROUP STRATEGY.
 
 CLIENT is kafka-python, librdkafka or librdkafka-848; STRATEGY is range or cooperative-sticky. It prints {"owns": [partition]}
-when its share changes, and {"partition": number, "offset": number} for each record.
+when its share changes, and {"partition": number, "offset": number, "begun": time, "ended": time} for each record, in
+microseconds since 1970.
 """
 
 import json
 import signal
 import sys
+import time
 
 bootstrap, client, topic, group, strategy = sys.argv[1:6]
 running = True
+
+MOVES_ON = ["ILLEGAL_GENERATION", "REBALANCE_IN_PROGRESS", "UNKNOWN_MEMBER_ID", "STALE_MEMBER_EPOCH"]
 
 
 def stop(*_):
@@ -21,8 +25,14 @@ def tell(**line):
     print(json.dumps(line), flush=True)
 
 
+def tell_record(partition, offset):
+    now = time.time_ns() // 1000
+    tell(partition=partition, offset=offset, begun=now, ended=now)
+
+
 def kafka_python():
     from kafka import KafkaConsumer
+    from kafka.errors import CommitFailedError
 
     settings = {"bootstrap_servers": bootstrap, "group_id": group, "client_id": client}
     settings |= {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500, "auto_offset_reset": "earliest"}
@@ -31,8 +41,11 @@ def kafka_python():
     while running:
         for records in consumer.poll(100).values():
             for record in records:
-                tell(partition=record.partition, offset=record.offset)
-            consumer.commit()
+                tell_record(record.partition, record.offset)
+            try:
+                consumer.commit()
+            except CommitFailedError:
+                pass  # As below.
         share = sorted(one.partition for one in consumer.assignment())
         if share != owned:
             owned = share
@@ -41,7 +54,7 @@ def kafka_python():
 
 
 def librdkafka(protocol):
-    from confluent_kafka import Consumer
+    from confluent_kafka import Consumer, KafkaException
 
     settings = {"bootstrap.servers": bootstrap, "group.id": group, "client.id": client, "group.protocol": protocol}
     if protocol == "classic":
@@ -51,10 +64,16 @@ def librdkafka(protocol):
     consumer.subscribe([topic])
     owned = None
     while running:
-        for message in consumer.consume(100, 0.1):
+        messages = consumer.consume(100, 0.1)
+        for message in messages:
             assert not message.error(), message.error()
-            tell(partition=message.partition(), offset=message.offset())
-            consumer.commit(message, asynchronous=False)
+            tell_record(message.partition(), message.offset())
+        if messages:
+            try:
+                consumer.commit(asynchronous=False)
+            except KafkaException as error:
+                # The group moves on meanwhile: whoever has the partition then is given the records again.
+                assert error.args[0].name() in MOVES_ON, error
         share = sorted(one.partition for one in consumer.assignment())
         if share != owned:
             owned = share
