@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use bytes::{Bytes, BytesMut};
 
 use super::DevBroker;
+use super::groups::Committed;
 use super::log::{Incoming, Stored};
 use super::topic::Partition;
 use crate::place::TopicId;
@@ -131,6 +132,19 @@ impl DevBroker {
         let state = self.shared.state();
         let committed = state.groups.get(group)?.offsets.get(&(topic.to_owned(), partition))?;
         Some(committed.offset)
+    }
+
+    /// Commits an offset for a group, with a text beside it, whoever its members are.
+    ///
+    /// # Errors
+    /// [`ErrorCode::UnknownTopic`] if there is no such partition.
+    pub fn commit(&self, group: &str, topic: &str, partition: i32, offset: i64, text: &str) -> Result<()> {
+        self.look(topic, partition, |_| ())?;
+        let committed = Committed { offset, leader_epoch: -1, metadata: text.to_owned() };
+        let mut state = self.shared.state();
+        let group = state.groups.open(group).map_err(|error| Error::new(ErrorCode::Broker, error.meaning()))?;
+        group.offsets.insert((topic.to_owned(), partition), committed);
+        Ok(())
     }
 
     /// The node that keeps a group.

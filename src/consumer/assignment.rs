@@ -36,6 +36,8 @@ pub(crate) enum Event {
     Out,
     /// The coordinator cannot be reached, or can again.
     Coordinator { trouble: Option<String> },
+    /// The consumer may not work for the group, or may again.
+    Claim { trouble: Option<Error> },
     /// Something that people should know.
     Warned(Error),
     /// The membership cannot go on.
@@ -147,6 +149,7 @@ impl Assignment {
             News::Joined => Event::Joined,
             News::Out => Event::Out,
             News::Coordinator { trouble } => Event::Coordinator { trouble },
+            News::Claim { trouble } => Event::Claim { trouble },
             News::Warned(error) => Event::Warned(error),
             News::Failed(error) => Event::Failed(error),
             News::Left => Event::Left,

@@ -6,7 +6,8 @@
 //! crash in the middle leaves nothing to remember.
 //!
 //! ```text
-//!  before joining   all commits of the group --another store is named--> not admitted, looked at again
+//!  before each join, and every 10 s while in the group
+//!                   all commits of the group --another store is named--> not admitted, looked at again
 //!       |                     | adopt: every commit names this store, own positions win
 //!       |                     | rebuild: every partition at 0 (the store is empty, the log begins at 0)
 //!       v                     v

@@ -129,7 +129,12 @@ impl<D: Dispatch> Run<D> {
         }
     }
 
-    fn reader(&self, (membership, session): (Membership, Session)) -> Reader {
+    fn reader(&self, (membership, mut session): (Membership, Session)) -> Reader {
+        let positions = self.positions.clone();
+        session.ask(Arc::new(move || {
+            let positions = positions.clone();
+            async move { positions.admit().await }.boxed()
+        }));
         let starter = Starter {
             cluster: self.cluster.clone(),
             positions: self.positions.clone(),

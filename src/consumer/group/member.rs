@@ -92,6 +92,8 @@ pub(crate) enum Silence {
     Disconnected,
     /// The answer's bytes make no sense.
     Garbled,
+    /// It was not sent, because the application may not work for the group now.
+    Withheld,
 }
 
 /// What commits of this member must carry.
@@ -154,6 +156,8 @@ pub(crate) enum Event {
     TooSlow,
     /// The application has come on again.
     Back,
+    /// The application may not work for the group any more: all is given up at once, and the member joins again.
+    StepAside,
     /// The consumer ends: settle and leave within this time.
     Leave { within: Duration },
 }

@@ -6,6 +6,7 @@ use super::super::control::Concern;
 use super::slot::{Slot, Standing};
 use super::{News, Reader, told};
 use crate::store::Topic;
+use crate::{Error, ErrorCode};
 
 impl Reader {
     /// Joins the group: partitions come when the group gives them.
@@ -37,6 +38,7 @@ impl Reader {
                 control.concern(Concern::Coordinator, trouble);
             }
             Event::Coordinator { trouble: None } => control.relieve(Concern::Coordinator),
+            Event::Claim { trouble } => self.claim(trouble),
             Event::Warned(error) => {
                 let reason = told(&error);
                 tracing::warn!("{reason}");
@@ -46,6 +48,27 @@ impl Reader {
             }
             Event::Failed(error) => self.news.push_back(News::Failed(error)),
             Event::Left => self.news.push_back(News::Left),
+        }
+    }
+
+    /// Another store may have the group. It is looked at again before each join, unless the run is to end by itself, or
+    /// the group cannot be looked at at all.
+    fn claim(&mut self, trouble: Option<Error>) {
+        let control = &self.around.control;
+        let hopeless = |error: &Error| match error.code() {
+            ErrorCode::StoreClaimed => self.around.end == End::AtStartsEnd,
+            _ => !error.is_retriable(),
+        };
+        match trouble {
+            None => control.relieve(Concern::Claim),
+            Some(error) if hopeless(&error) => self.news.push_back(News::Failed(error)),
+            Some(error) => {
+                let reason = format!("the group is not joined: {}", told(&error));
+                if !control.has(Concern::Claim) {
+                    tracing::error!("{reason}");
+                }
+                control.concern(Concern::Claim, reason);
+            }
         }
     }
 

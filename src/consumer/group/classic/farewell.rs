@@ -31,13 +31,24 @@ impl Classic {
 
     /// The application did not come on: all is given up.
     pub(super) fn expire(&mut self, out: &mut Vec<Effect>) {
-        let is_over = matches!(self.phase, Phase::Idle | Phase::Failed | Phase::Ended | Phase::Expired { .. });
-        if is_over || matches!(self.phase, Phase::Settling { .. } | Phase::Leaving { .. }) {
-            return;
+        if self.is_settled_in() {
+            self.warn(Cause::TooSlow, None, out);
+            self.lose(out);
+            self.phase = Phase::Expired { is_back: false };
         }
-        self.warn(Cause::TooSlow, None, out);
-        self.lose(out);
-        self.phase = Phase::Expired { is_back: false };
+    }
+
+    /// All is given up: the member leaves, and joins again.
+    pub(super) fn step_aside(&mut self, out: &mut Vec<Effect>) {
+        if self.is_settled_in() {
+            self.lose(out);
+            self.phase = Phase::Expired { is_back: true };
+        }
+    }
+
+    fn is_settled_in(&self) -> bool {
+        let is_over = matches!(self.phase, Phase::Idle | Phase::Failed | Phase::Ended | Phase::Expired { .. });
+        !is_over && !matches!(self.phase, Phase::Settling { .. } | Phase::Leaving { .. })
     }
 
     /// The application came on again.

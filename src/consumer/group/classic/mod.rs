@@ -173,6 +173,7 @@ impl Classic {
             Event::CommitRefused { credentials, error } => self.commit_refused(now, &credentials, error, out),
             Event::TooSlow => self.expire(out),
             Event::Back => self.back(),
+            Event::StepAside => self.step_aside(out),
             Event::Leave { within } => self.leave(now, within, out),
         }
     }

@@ -306,3 +306,13 @@ fn a_member_that_is_too_slow_leaves_and_joins_as_a_new_one() {
     rig.take(Event::Back);
     assert_eq!(rig.joining().member_id, "");
 }
+
+#[test]
+fn a_member_that_steps_aside_gives_everything_up_leaves_and_joins_as_a_new_one() {
+    let mut rig = stable(eager(), 0..2);
+    rig.take(Event::StepAside);
+    assert_eq!(rig.news(), [lost(1, 0..2)]);
+    assert!(matches!(rig.call(Lane::Heartbeat), Some(Call::Leave(_))));
+    rig.answer(Lane::Heartbeat, Answer::Leave(LeaveGroupResponse::default()));
+    assert_eq!(rig.joining().member_id, "");
+}

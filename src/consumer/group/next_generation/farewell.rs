@@ -30,11 +30,24 @@ impl NextGeneration {
 
     /// The application did not come on: all is given up, and it is told which order holds it.
     pub(super) fn expire(&mut self, out: &mut Vec<Effect>) {
-        if matches!(self.phase, Phase::Joining | Phase::Probing | Phase::Replacing | Phase::Inside) {
+        if self.is_settled_in() {
             self.warn(Cause::TooSlow, None, String::new(), out);
             self.lose(out);
             self.phase = Phase::Expired { is_back: false };
         }
+    }
+
+    /// All is given up: the member leaves, and joins again.
+    pub(super) fn step_aside(&mut self, now: Now, out: &mut Vec<Effect>) {
+        if self.is_settled_in() {
+            self.lose(out);
+            self.phase = Phase::Expired { is_back: true };
+            self.next_beat = now.at;
+        }
+    }
+
+    fn is_settled_in(&self) -> bool {
+        matches!(self.phase, Phase::Joining | Phase::Probing | Phase::Replacing | Phase::Inside)
     }
 
     /// The application came on again: the member joins as soon as it has left.

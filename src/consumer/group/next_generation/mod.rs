@@ -158,6 +158,7 @@ impl NextGeneration {
             Event::Released { incarnation, partitions } => self.released(incarnation, &partitions),
             Event::TooSlow => self.expire(out),
             Event::Back => self.back(now),
+            Event::StepAside => self.step_aside(now, out),
             Event::Leave { within } => self.leave(now, within, out),
             // A classic group's; and a refused commit, about which the next heartbeat decides.
             Event::Start | Event::Planned { .. } | Event::CommitRefused { .. } => {}

@@ -252,6 +252,16 @@ fn a_member_that_is_too_slow_leaves_with_everything_and_joins_again_when_it_is_b
     assert_eq!(rig.news(), [assigned(2, [0, 1], 3)]);
 }
 
+#[test]
+fn a_member_that_steps_aside_gives_everything_up_leaves_and_joins_again() {
+    let mut rig = inside(settings(), 0..2);
+    rig.take(Event::StepAside);
+    assert_eq!(rig.news(), [lost(1, [0, 1])]);
+    assert_eq!(rig.request().member_epoch, -1);
+    rig.keep_alive(-1);
+    assert_eq!(rig.request().member_epoch, 0);
+}
+
 /// Case 16: leaving.
 #[test]
 fn leaving_settles_first_and_is_said_once_whatever_the_answer() {

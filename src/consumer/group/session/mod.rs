@@ -10,6 +10,7 @@
 //!                                          requests on two connections -+  |  +--+ metadata, time
 //! ```
 
+mod gate;
 mod metadata;
 mod plan;
 mod reach;
@@ -27,12 +28,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::gate::Admit;
+use self::gate::Gate;
 use self::metadata::Watched;
 use self::reach::{Reach, Told};
 use super::classic::Classic;
 use super::complaint::Complaint;
 use super::configured::{Configured, Protocol};
 use super::member::{Commits, Credentials, Effect, Event, Incarnation, Member, Now, Partitions, Settings};
+use super::message::Call;
 use super::next_generation::NextGeneration;
 use crate::Error;
 use crate::cluster::GroupCoordinator;
@@ -60,6 +64,8 @@ pub(crate) enum News {
     Lost { incarnation: Incarnation, partitions: Partitions },
     /// The coordinator cannot be reached, or can again.
     Coordinator { trouble: Option<String> },
+    /// The application may not work for the group, or may again.
+    Claim { trouble: Option<Error> },
     /// Something that people should know; work goes on.
     Warned(Error),
     /// The membership cannot go on.
@@ -104,6 +110,7 @@ pub(crate) struct Session {
     /// What was asked back from an application that is gone.
     unclaimed: VecDeque<(Incarnation, Partitions)>,
     reach: Reach,
+    gate: Gate,
     is_alone: bool,
     is_over: bool,
 }
@@ -143,6 +150,7 @@ impl Membership {
             wake: None,
             unclaimed: VecDeque::new(),
             reach,
+            gate: Gate::default(),
             is_alone: false,
             is_over: false,
         };
@@ -164,6 +172,11 @@ impl Membership {
 }
 
 impl Session {
+    /// Has this asked before each join, and now and then while the member is in.
+    pub(crate) fn ask(&mut self, admit: Admit) {
+        self.gate.ask(admit);
+    }
+
     /// Joins, and keeps the membership until it has ended or `stop` is raised: then the application is gone with all that
     /// it had in hand, and the group is left without a commit.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
@@ -183,6 +196,10 @@ impl Session {
                     self.wake = None;
                     Event::Tick
                 }
+                error = self.gate.robbed() => match self.is_in() {
+                    true => self.rob(error),
+                    false => continue,
+                },
                 () = at(self.reach.due()) => {
                     let told = self.reach.late();
                     self.report(told);
@@ -228,7 +245,12 @@ impl Session {
             Effect::FindCoordinator => self.work.push(requests::find(self.coordinator.clone()).boxed()),
             Effect::Send { tag, lane, call, within } => {
                 self.reach.sent(lane, Instant::now());
-                self.work.push(requests::send(self.coordinator.clone(), tag, lane, call, within).boxed());
+                let joins = is_join(&call) && !self.is_in() && !self.is_alone;
+                let sent = requests::send(self.coordinator.clone(), tag, lane, call, within);
+                self.work.push(match joins {
+                    true => self.gate.guard(sent, self.news.clone(), (tag, within)).boxed(),
+                    false => sent.boxed(),
+                });
             }
             Effect::WakeAt(at) => self.wake = Some(self.begun + at),
             Effect::Assigned { incarnation, partitions, .. } => self.tell(News::Assigned { incarnation, partitions }),
@@ -263,8 +285,19 @@ impl Session {
         }
     }
 
+    /// Whether the member is in the group.
+    fn is_in(&self) -> bool {
+        matches!(&self.authority.borrow().commits, Some(Commits::As(_) | Commits::Held))
+    }
+
+    /// Another store has the group: nothing is applied any more.
+    fn rob(&mut self, error: Error) -> Event {
+        self.tell(News::Claim { trouble: Some(error) });
+        Event::StepAside
+    }
+
     fn authorize(&mut self, commits: Commits) {
-        let was_in = matches!(&self.authority.borrow().commits, Some(Commits::As(_) | Commits::Held));
+        let was_in = self.is_in();
         match (&commits, was_in) {
             (Commits::As(Credentials { member_id, epoch, .. }), false) => {
                 tracing::info!(group = self.settings.group, member_id, epoch, "the group is joined");
@@ -294,6 +327,15 @@ impl Session {
             // Nobody listens any more, or not for so long that the membership is of no use.
             self.is_over = true;
         }
+    }
+}
+
+/// Whether a request of one who is not in the group would bring it in. A farewell does not.
+fn is_join(call: &Call) -> bool {
+    match call {
+        Call::ConsumerHeartbeat(request) => request.member_epoch == 0,
+        Call::Join(_) => true,
+        Call::Sync(_) | Call::Heartbeat(_) | Call::Leave(_) => false,
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::member::{Event, Lane};
+use super::super::member::{Event, Lane, Silence};
 use super::super::message::Answer;
 use crate::wire::kafka_error::KafkaError;
 
@@ -72,6 +72,11 @@ impl Reach {
                 self.unanswered = None;
                 std::mem::take(&mut self.is_troubled).then_some(Told::Heard)
             }
+            // Nobody was asked.
+            Event::Failed { silence: Silence::Withheld, .. } => {
+                self.unanswered = None;
+                None
+            }
             Event::Failed { silence, .. } => self.trouble(|group| {
                 format!("the coordinator of group {group} does not answer ({silence:?}); see the broker that leads it")
             }),
@@ -106,7 +111,7 @@ fn is_coordinator(answer: &Answer) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::member::{Silence, Tag};
+    use super::super::super::member::Tag;
     use super::*;
     use crate::wire::message::{ConsumerGroupHeartbeatResponse, HeartbeatResponse};
 
@@ -147,6 +152,14 @@ mod tests {
         assert!(words(reach.late()).contains("no heartbeat"));
         assert_eq!((reach.due(), reach.take(&answered(Some(KafkaError::NotCoordinator)))), (None, None));
         assert_eq!(reach.take(&answered(Some(KafkaError::FencedMemberEpoch))), Some(Told::Heard));
+        assert_eq!(reach.due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_join_that_was_withheld_says_nothing_of_the_coordinator() {
+        let (mut reach, now) = (Reach::new("shipping"), Instant::now());
+        reach.sent(Lane::Heartbeat, now);
+        assert_eq!(reach.take(&Event::Failed { tag: Tag(1), silence: Silence::Withheld }), None);
         assert_eq!(reach.due(), None);
     }
 
