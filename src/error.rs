@@ -73,6 +73,8 @@ codes! {
     Diverged = "CNS-DIVERGED",
     /// A handler failed.
     Handler = "CNS-HANDLER",
+    /// So many records of a partition could not be applied that it takes no more.
+    Breaker = "CNS-BREAKER",
     /// The partition was taken away.
     Lost = "CNS-LOST",
     /// The store does not exist.

@@ -122,10 +122,10 @@ impl<O: Order, H: Handler<O>> Given<'_, O, H> {
         let mut waits = Vec::new();
         let ending = loop {
             let answer = drive.handler.handle(delivered.clone()).await;
-            match drive.retry.judge(answer, delivered.attempt(), 0.0) {
+            match drive.retry.judge(answer, (delivered.attempt(), waits.iter().sum()), 0.0) {
                 Verdict::Done => break Ending::Done,
                 Verdict::Refused(code) => break Ending::Refused(code),
-                Verdict::Failed(error) => break Ending::Failed(error),
+                Verdict::Failed(_, error) => break Ending::Failed(error),
                 Verdict::Again { after, .. } => waits.push(after),
             }
             delivered = delivered.again();

@@ -125,45 +125,17 @@ async fn what_is_settled_behind_a_waiting_order_is_not_handed_over_again_by_the_
 }
 
 #[tokio::test]
-async fn a_rejected_or_invalid_order_stops_its_partition_and_nothing_is_skipped() {
+async fn a_handler_that_panics_has_its_order_set_aside_and_the_others_go_on() {
     let broker = broker(2).await;
     write(&broker, 0, &entries(0..10));
     write(&broker, 1, &entries(10..20));
-    let error = settle(&broker, Concurrency::InOrder, |order: Delivered<InventoryOrder>| async move {
-        Ok(if number(&order) == 4 { Outcome::Reject("not ours".into()) } else { Outcome::Done })
-    });
-    let error = error.await.unwrap_err();
-    assert_eq!((error.code(), error.place().partition, error.place().offset), (ErrorCode::Handler, Some(0), Some(4)));
-    assert_eq!(broker.committed("shipping", TOPIC, 0), Some(4));
-
-    let mut bad = entries(20..23);
-    bad[1].value = Some(b"{}".to_vec());
-    write(&broker, 1, &bad);
-    let handed = Handed::default();
-    let error = settle(&broker, Concurrency::PerKey(4), noting(&handed)).await.unwrap_err();
-    assert_eq!((error.code(), error.place().partition, error.place().offset), (ErrorCode::Order, Some(1), Some(11)));
-    broker.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_handler_that_panics_stops_its_partition_only() {
-    let broker = broker(2).await;
-    write(&broker, 0, &entries(0..10));
-    write(&broker, 1, &entries(10..20));
-    let handler = |order: Delivered<InventoryOrder>| async move {
+    let summary = settle(&broker, Concurrency::InOrder, |order: Delivered<InventoryOrder>| async move {
         assert!(number(&order) != 5, "five is odd");
         Ok(Outcome::Done)
-    };
-    let builder = InventoryConsumer::builder(&config(&broker)).group("shipping").handler(handler);
-    let consumer = builder.build().await.unwrap();
-    let control = consumer.control();
-    let run = tokio::spawn(consumer.run(std::future::pending()));
-    let stopped = async || control.health().to_string().contains("five is odd").then_some(());
-    until_async("health tells of it", SOON, stopped).await;
-    until_async("the others are settled", SOON, async || (control.summary().applied == 15).then_some(())).await;
-    control.drain();
-    assert_eq!(run.await.unwrap().unwrap().applied, 15);
-    assert_eq!(broker.committed("shipping", TOPIC, 0), Some(5));
+    });
+    let summary = summary.await.unwrap();
+    assert_eq!((summary.applied, summary.dead_letters), (19, 1));
+    assert_eq!(broker.committed("shipping", TOPIC, 0), Some(10));
     broker.shutdown().await;
 }
 

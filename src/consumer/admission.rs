@@ -33,7 +33,7 @@ impl<D: Dispatch> Run<D> {
             last = reason;
             tokio::time::sleep(self.config.backoff.delay(failures, fastrand::f64())).await;
             failures = failures.saturating_add(1);
-            if *self.control.wishes().borrow() == Wish::Drain {
+            if self.control.wishes().borrow().wish == Wish::Drain {
                 return Some(Ending::Clean);
             }
         }

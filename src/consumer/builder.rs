@@ -14,6 +14,7 @@ use super::dispatch::store::StoreDispatch;
 use super::dispatch::teller::Teller;
 use super::group::configured::Configured;
 use super::group::session::{Membership, Session};
+use super::letterbox::Letterbox;
 use super::positions::{KafkaPositions, Positions, StorePositions};
 use super::run::{Commits, Run};
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
@@ -173,25 +174,22 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         parts.companion = store.back_office().map(|office| relay(office, parts.company()));
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
-        let backoff = parts.config.backoff;
+        let config = parts.config.clone();
         Ok(parts.consumer(positions, Commits::News, |committer, teller| {
-            StoreDispatch::new(store, committer, teller, backoff)
+            StoreDispatch::new(store, committer, teller, &config)
         }))
     }
 }
 
 impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
-    /// Checks the settings and reaches the cluster.
-    ///
-    /// # Errors
-    /// [`ErrorCode::ConfigValue`] for settings that cannot be or a group that is not given, [`ErrorCode::Connect`] if no
-    /// broker can be reached.
-    ///
-    /// # Cancel safety
-    /// Nothing has begun.
-    pub async fn build(self) -> Result<OrderConsumer<O>> {
+    /// Checks the settings and reaches the cluster. `letterbox` makes what writes dead letters.
+    pub(crate) async fn build_with(
+        self,
+        letterbox: impl FnOnce(Company) -> Arc<dyn Letterbox>,
+    ) -> Result<OrderConsumer<O>> {
         let group = self.options.group_or(None)?;
         let parts = self.options.parts(group).await?;
+        let letterbox = letterbox(parts.company());
         let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
         let (handler, concurrency, config) = (Arc::new(self.work.handler), self.work.concurrency, parts.config.clone());
         let call = move |order: Delivered<O>| {
@@ -199,7 +197,7 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
             async move { handler.handle(order).await }
         };
         Ok(parts.consumer(positions, Commits::Positions, |committer, teller| {
-            HandlerDispatch::new(call, concurrency, &config, committer, teller)
+            HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller)
         }))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::breaker::BreakerConfig;
 use crate::backoff::Backoff;
 use crate::config::{ClientConfig, properties};
 use crate::{Error, ErrorCode, Result};
@@ -20,6 +21,9 @@ pub(crate) struct ConsumerConfig {
     /// Between two tries of a request.
     pub(crate) backoff: Backoff,
     pub(crate) retry: RetryConfig,
+    pub(crate) breaker: BreakerConfig,
+    /// Between two probes of an open breaker.
+    pub(crate) probing: Backoff,
 }
 
 /// How much is fetched at once.
@@ -37,6 +41,8 @@ pub(crate) struct FetchConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RetryConfig {
     pub(crate) attempts: u32,
+    /// Counted from the first failure.
+    pub(crate) total: Duration,
     pub(crate) backoff: Backoff,
 }
 
@@ -95,6 +101,11 @@ impl ConsumerConfig {
             shutdown_timeout: config.millis(&properties::SHUTDOWN_TIMEOUT),
             backoff,
             retry: RetryConfig::read(config),
+            breaker: BreakerConfig::read(config),
+            probing: Backoff::new(
+                config.millis(&properties::BREAKER_BACKOFF),
+                config.millis(&properties::BREAKER_BACKOFF_MAX),
+            ),
         })
     }
 }
@@ -119,8 +130,23 @@ impl RetryConfig {
             config.millis(&properties::HANDLER_RETRY_BACKOFF),
             config.millis(&properties::HANDLER_RETRY_BACKOFF_MAX),
         );
-        Self { attempts: u32::try_from(config.number(&properties::RETRY_ATTEMPTS)).unwrap_or(u32::MAX), backoff }
+        let attempts = small(config.number(&properties::RETRY_ATTEMPTS));
+        Self { attempts, total: config.millis(&properties::HANDLER_RETRY_TOTAL), backoff }
     }
+}
+
+impl BreakerConfig {
+    fn read(config: &ClientConfig) -> Self {
+        Self {
+            consecutive: small(config.number(&properties::BREAKER_CONSECUTIVE)),
+            percent: small(config.number(&properties::BREAKER_RATIO)),
+            window: small(config.number(&properties::BREAKER_WINDOW)),
+        }
+    }
+}
+
+fn small(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 impl Default for RetryConfig {

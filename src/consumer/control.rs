@@ -16,7 +16,7 @@ pub struct Control {
 }
 
 struct Shared {
-    wish: watch::Sender<Wish>,
+    wishes: watch::Sender<Wishes>,
     state: Mutex<State>,
 }
 
@@ -28,11 +28,23 @@ pub(crate) enum Wish {
     Drain,
 }
 
+/// All that the consumer is asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wishes {
+    pub(crate) wish: Wish,
+    /// These partitions are paused.
+    pub(crate) held: Vec<i32>,
+    /// How often somebody had open breakers overridden.
+    overrides: u64,
+}
+
 #[derive(Default)]
 struct State {
     reasons: LiteMap<Concern, String>,
     lag: LiteMap<i32, Lag>,
     summary: Summary,
+    /// The partitions whose breaker is to be overridden; `None`: all.
+    overridden: Vec<Option<i32>>,
 }
 
 /// What a reason for not being ready is about; each has at most one reason at a time.
@@ -46,6 +58,7 @@ pub(crate) enum Concern {
     Handler,
     Broker(i32),
     Partition(i32),
+    Breaker(i32),
     Store,
     Outbox,
     Commit,
@@ -113,8 +126,8 @@ impl Lag {
 
 impl Control {
     pub(crate) fn new() -> Self {
-        let (wish, _) = watch::channel(Wish::Run);
-        let control = Self { shared: Arc::new(Shared { wish, state: Mutex::default() }) };
+        let (wishes, _) = watch::channel(Wishes { wish: Wish::Run, held: Vec::new(), overrides: 0 });
+        let control = Self { shared: Arc::new(Shared { wishes, state: Mutex::default() }) };
         control.concern(Concern::Running, "the consumer is not running yet");
         control
     }
@@ -143,9 +156,45 @@ impl Control {
         self.ask(Wish::Pause);
     }
 
-    /// Goes on after [`Control::pause`].
+    /// Goes on after [`Control::pause`], in every partition. Where so many records could not be applied that a partition
+    /// stopped, they are set aside from now on.
     pub fn resume(&self) {
         self.ask(Wish::Run);
+        self.go_on(None);
+    }
+
+    /// Stops handing out orders of one partition until [`Control::resume_partition`] or [`Control::resume`].
+    pub fn pause_partition(&self, partition: i32) {
+        self.shared.wishes.send_if_modified(|wishes| {
+            let is_new = !wishes.held.contains(&partition);
+            if is_new {
+                wishes.held.push(partition);
+            }
+            is_new
+        });
+    }
+
+    /// Goes on in one partition, as [`Control::resume`] does in all.
+    pub fn resume_partition(&self, partition: i32) {
+        self.go_on(Some(partition));
+    }
+
+    fn go_on(&self, partition: Option<i32>) {
+        {
+            let mut state = self.state();
+            if !state.overridden.contains(&partition) {
+                state.overridden.push(partition);
+            }
+        }
+        self.shared.wishes.send_modify(|wishes| {
+            wishes.held.retain(|held| partition.is_some_and(|partition| partition != *held));
+            wishes.overrides = wishes.overrides.wrapping_add(1);
+        });
+    }
+
+    /// The partitions whose breaker is to be overridden; `None`: all.
+    pub(crate) fn take_overridden(&self) -> Vec<Option<i32>> {
+        std::mem::take(&mut self.state().overridden)
     }
 
     /// Reads nothing more, settles what was read, commits, and ends the run. It cannot be taken back.
@@ -154,17 +203,17 @@ impl Control {
     }
 
     fn ask(&self, wish: Wish) {
-        self.shared.wish.send_if_modified(|held| {
-            let changes = *held != Wish::Drain && *held != wish;
+        self.shared.wishes.send_if_modified(|wishes| {
+            let changes = wishes.wish != Wish::Drain && wishes.wish != wish;
             if changes {
-                *held = wish;
+                wishes.wish = wish;
             }
             changes
         });
     }
 
-    pub(crate) fn wishes(&self) -> watch::Receiver<Wish> {
-        self.shared.wish.subscribe()
+    pub(crate) fn wishes(&self) -> watch::Receiver<Wishes> {
+        self.shared.wishes.subscribe()
     }
 
     /// Says why the consumer is not ready.
@@ -209,6 +258,7 @@ impl Control {
         let mut state = self.state();
         state.lag.remove(&partition);
         state.reasons.remove(&Concern::Partition(partition));
+        state.reasons.remove(&Concern::Breaker(partition));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -242,7 +292,19 @@ mod tests {
         let control = Control::new();
         control.drain();
         control.resume();
-        assert_eq!(*control.wishes().borrow(), Wish::Drain);
+        assert_eq!(control.wishes().borrow().wish, Wish::Drain);
+    }
+
+    #[test]
+    fn a_partition_is_paused_alone_and_resumed_with_the_others() {
+        let control = Control::new();
+        control.pause_partition(3);
+        control.pause_partition(5);
+        control.resume_partition(3);
+        assert_eq!(control.wishes().borrow().held, [5]);
+        control.resume();
+        assert!(control.wishes().borrow().held.is_empty());
+        assert_eq!(control.take_overridden(), [Some(3), None]);
     }
 
     #[test]

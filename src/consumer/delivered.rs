@@ -95,7 +95,8 @@ impl<O: Order> Delivered<O> {
         self.timestamp
     }
 
-    /// Which try this is in this run, from 1. A restart begins at 1 again.
+    /// Which try this is in this run, from 1. A restart begins at 1 again, but for tries that were cut short
+    /// after half of `max.poll.interval.ms` or more: those are counted for the whole group, beside its committed offsets.
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.attempt

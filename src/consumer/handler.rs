@@ -31,8 +31,8 @@ pub trait Handler<O>: Send + Sync + 'static {
     /// Deals with one order.
     ///
     /// # Errors
-    /// A retriable [`Failure`] has the order handed in again after a wait that grows; one that is not stops the
-    /// partition, because nothing is skipped.
+    /// A retriable [`Failure`] has the order handed in again after a wait that grows, within `handler.retry.attempts` and
+    /// `handler.retry.total.ms`; then, and at once where no repeat mends it, the order becomes a dead letter.
     ///
     /// # Cancel safety
     /// The future is dropped when the shutdown timeout passes; the order is then given again by the next run.
@@ -59,7 +59,7 @@ pub enum Outcome {
     Retry(Duration),
     /// The business says no, under this stable code such as `STK-INSUFFICIENT`. That is an answer: the order is settled.
     Refuse(Cow<'static, str>),
-    /// The order can never be dealt with, for this reason.
+    /// The order can never be dealt with, for this reason: it becomes a dead letter.
     Reject(Cow<'static, str>),
 }
 

@@ -20,6 +20,7 @@
 
 mod admission;
 mod assignment;
+mod breaker;
 mod builder;
 mod claim;
 mod commit;
@@ -34,6 +35,7 @@ mod goal;
 pub(crate) mod group;
 mod handler;
 mod ledger;
+pub(crate) mod letterbox;
 mod lookup;
 mod patience;
 mod positions;

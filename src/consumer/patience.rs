@@ -40,6 +40,11 @@ impl Patience {
         (self.limit / 4).clamp(Duration::from_millis(1), Duration::from_secs(1))
     }
 
+    /// Calls that began before this are likely to be cut short: they count as attempts from now on.
+    pub(crate) fn worrying(&self, now: Instant) -> Option<Instant> {
+        now.checked_sub(self.limit / 2)
+    }
+
     /// What is to be done now, if anything.
     pub(crate) fn judge(&mut self, longest: Option<LongCall>, now: Instant) -> Option<Turn> {
         let overdue = longest.filter(|call| now.saturating_duration_since(call.since) >= self.limit);

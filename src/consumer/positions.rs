@@ -224,7 +224,7 @@ impl Positions for KafkaPositions {
     fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
         async move {
             let Start { partition, next, leader_epoch, .. } = start;
-            let text = Note::Topic { id: topic.id, settled: Settled::new() }.write(next);
+            let text = Note::Topic { id: topic.id, settled: Settled::new(), tried: Vec::new() }.write(next);
             let commits = LiteMap::from_iter([(partition, Committed { offset: next, leader_epoch, text })]);
             match self.offsets.write(&topic.name, &commits).await?.remove(&partition) {
                 None => Ok(Position { next, leader_epoch, ..Position::default() }),
@@ -290,12 +290,13 @@ fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, position
 
 /// The position that a commit means; `None` if it was made in another topic of this name (rule R11).
 fn position(committed: Committed, topic: &Topic) -> Option<Position> {
-    let settled = match Note::read(&committed.text, committed.offset) {
+    let (settled, tried) = match Note::read(&committed.text, committed.offset) {
         Note::Topic { id, .. } if id != topic.id => return None,
-        Note::Topic { settled, .. } => settled,
-        Note::None | Note::Store { .. } => Settled::new(),
+        Note::Topic { settled, tried, .. } => (settled, tried),
+        Note::None | Note::Store { .. } => (Settled::new(), Vec::new()),
     };
-    Some(Position { next: committed.offset, settled, leader_epoch: committed.leader_epoch, ..Position::default() })
+    let leader_epoch = committed.leader_epoch;
+    Some(Position { next: committed.offset, settled, leader_epoch, tried, ..Position::default() })
 }
 
 fn refused(error: KafkaError, topic: &Topic, partition: i32) -> Error {

@@ -18,7 +18,7 @@ use super::builder::End;
 use super::commit::{Committer, GroupOffsets, Pace};
 use super::companion::Companion;
 use super::config::ConsumerConfig;
-use super::control::{Concern, Control, Wish};
+use super::control::{Concern, Control, Wish, Wishes};
 use super::dispatch::{Dispatch, Step};
 use super::goal::{Goal, Group};
 use super::group::member;
@@ -187,11 +187,11 @@ impl<D: Dispatch> Run<D> {
                 news = reader.next() => self.take(news, &mut course),
                 step = self.dispatch.step() => self.follow(step, reader),
                 Ok(()) = wishes.changed() => {
-                    let wish = *wishes.borrow_and_update();
-                    course.draining = wish == Wish::Drain;
-                    course.paused = wish == Wish::Pause;
-                    reader.set_paused(wish != Wish::Run);
-                    self.hold(wish == Wish::Pause);
+                    let wishes = wishes.borrow_and_update().clone();
+                    course.draining = wishes.wish == Wish::Drain;
+                    course.paused = wishes.wish == Wish::Pause;
+                    reader.set_paused(wishes.wish != Wish::Run);
+                    self.hold(&wishes);
                     None
                 }
                 () = self.committer.answered(), if !course.revoked.is_empty() => None,
@@ -303,9 +303,18 @@ impl<D: Dispatch> Run<D> {
                 reader.stop(partition);
                 return self.stopped(partition, error);
             }
+            Step::Tripped { partition, error } => return self.tripped(partition, error),
             Step::Failed(error) => return Some(Ending::Failed(error)),
         }
         None
+    }
+
+    /// So many records of a partition fail that it takes no more. It goes on by itself, unless the run is to reach all ends.
+    fn tripped(&mut self, partition: i32, error: Error) -> Option<Ending> {
+        let reason = told(&error);
+        tracing::error!(partition, reason, "a partition has stopped");
+        self.control.concern(Concern::Breaker(partition), format!("partition {partition} has stopped: {reason}"));
+        (self.end == End::AtStartsEnd).then_some(Ending::Failed(error))
     }
 
     /// A partition cannot go on. The others do, unless the run is to reach all ends.
@@ -322,6 +331,9 @@ impl<D: Dispatch> Run<D> {
 
     /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
     fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
+        if let Some(before) = patience.worrying(Instant::now()) {
+            self.dispatch.count_slow(before);
+        }
         match patience.judge(self.dispatch.longest_call(), Instant::now())? {
             Turn::TooSlow(LongCall { since, partition, offset }) => {
                 let (topic, waited) = (&self.topic, since.elapsed().as_millis());
@@ -331,7 +343,6 @@ impl<D: Dispatch> Run<D> {
                 );
                 tracing::error!("{sentence}");
                 self.control.concern(Concern::Handler, sentence);
-                self.dispatch.took_too_long(partition, offset);
                 reader.say(member::Event::TooSlow);
             }
             Turn::Back => {
@@ -343,11 +354,19 @@ impl<D: Dispatch> Run<D> {
     }
 
     /// Hands out nothing while somebody paused the consumer, and says so.
-    fn hold(&mut self, paused: bool) {
+    fn hold(&mut self, wishes: &Wishes) {
+        let paused = wishes.wish == Wish::Pause;
         self.dispatch.set_holding(paused);
+        self.dispatch.set_held(&wishes.held);
+        for partition in self.control.take_overridden() {
+            self.dispatch.overridden(partition);
+        }
         if paused {
             tracing::warn!("the consumer is paused: nothing is read until it is resumed");
             self.control.concern(Concern::Paused, "the consumer is paused: `Control::resume` lets it go on");
+        } else if !wishes.held.is_empty() {
+            let sentence = format!("paused partitions: {:?}; `orders resume` lets them go on", wishes.held);
+            self.control.concern(Concern::Paused, sentence);
         } else {
             self.control.relieve(Concern::Paused);
         }

@@ -29,11 +29,14 @@
 //! | `dead-letter-id` | `dead-letter-id` | its name in the store: `orders dlq show ID` |
 //! | `dead-letter-version` | `dead-letter-version` | how often it has changed: with the id the key of this copy |
 //!
+//! A consumer without a store writes a dead letter before its position moves past the record; if it cannot be written the
+//! partition waits or stops.
 //! A record that brings such headers of an earlier failure keeps its first origin, and its attempts add up.
 //! A topic that cannot be written leaves the rows in the store; the consumer's health says so, and the end of a run.
 
 mod build;
 mod headers;
+mod letterbox;
 mod refusal;
 mod relay;
 mod topics;

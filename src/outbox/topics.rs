@@ -86,8 +86,8 @@ impl Topics {
         }
         self.demand(topic, source).await?;
         let producer = RecordProducer::over(&self.cluster, topic).await?;
-        self.lock().insert(topic.to_owned(), producer.clone());
-        Ok(producer)
+        // Somebody else may have made one meanwhile, which has records under way already.
+        Ok(self.lock().entry(topic.to_owned()).or_insert(producer).clone())
     }
 
     /// Makes the topic unless it exists. Whoever may not make topics may still write to one that is there.

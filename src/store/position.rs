@@ -49,6 +49,10 @@ pub struct Position {
     pub version: u64,
     /// The token of the last write: with `version`, it tells whose write that was (rule R5).
     pub token: u128,
+    /// How often orders that are not settled cost a member its place in the group, as offset and times: their handler
+    /// took longer than `max.poll.interval.ms`. Where no handler is called there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<(i64, u32)>,
 }
 
 impl Position {

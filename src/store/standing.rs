@@ -48,7 +48,7 @@ impl Standing {
     /// The standing at the start of a partition's account.
     pub(crate) fn starting(&self, next: i64, leader_epoch: i32, token: u128) -> Self {
         let version = self.position.version.saturating_add(1);
-        let position = Position { next, settled: Settled::new(), leader_epoch, version, token };
+        let position = Position { next, settled: Settled::new(), leader_epoch, version, token, tried: Vec::new() };
         Self { position, first: next, counts: Counts::default(), written: (0, 0) }
     }
 
@@ -123,7 +123,12 @@ impl Standing {
         let written = (row.u64()?, row.u32()?);
         let settled = Settled::decode(next, row.bytes()?)?;
         row.end()?;
-        Ok(Self { position: Position { next, settled, leader_epoch, version, token }, first, counts, written })
+        Ok(Self {
+            position: Position { next, settled, leader_epoch, version, token, tried: Vec::new() },
+            first,
+            counts,
+            written,
+        })
     }
 }
 

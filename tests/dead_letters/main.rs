@@ -7,8 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod breaker;
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod handler;
 mod log;
 mod relay;
 #[path = "../support/mod.rs"]

@@ -65,6 +65,8 @@ struct Tray {
     successes: i64,
     /// Somebody waits for the tray to be empty, so no interval is kept.
     hurry: bool,
+    /// Something was noted that is not to wait.
+    urgent: bool,
 }
 
 impl Committer {
@@ -97,6 +99,13 @@ impl Committer {
         if first {
             self.desk.noted.notify_one();
         }
+    }
+
+    /// As [`Committer::note`], and commits without regard for the interval.
+    pub(crate) fn note_at_once(&self, partition: i32, position: Committed) {
+        self.desk.tray().urgent = true;
+        self.note(partition, position);
+        self.desk.noted.notify_one();
     }
 
     /// A partition was given back: nothing of it is committed any more.
@@ -216,7 +225,7 @@ impl Desk {
             let (ready, hurry) = {
                 let tray = self.tray();
                 let may = tray.credentials(&authority.borrow_and_update()).is_some();
-                (may && !tray.waiting.is_empty(), tray.hurry)
+                (may && !tray.waiting.is_empty(), tray.hurry || tray.urgent)
             };
             if ready && (hurry || failures > 0 || last.elapsed() >= self.interval) {
                 return;
@@ -240,6 +249,7 @@ impl Desk {
             let mut tray = self.tray();
             // Read before the positions are taken, so that no position goes out under a later membership.
             let Some(credentials) = tray.credentials(&authority.borrow()) else { return true };
+            tray.urgent = false;
             tray.sending = tray.waiting.keys().copied().collect();
             (credentials, std::mem::take(&mut tray.waiting), tray.losses)
         };

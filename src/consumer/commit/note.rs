@@ -3,11 +3,13 @@
 //! With a store it names the store and the version of its position, so that a second store of one group
 //! is noticed. Without one it names the topic's identity, so that a topic made anew is not begun at the
 //! old one's offset (rule R11), and the offsets that are settled beyond the position, so that a restart
-//! repeats fewer orders.
+//! repeats fewer orders; and the orders that cost a member its place, so that one that is too slow for every member is not
+//! passed round for ever.
 //!
 //! ```text
 //!  of1 store redb:0123… 57
 //!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
+//!  of1 topic 8a3f… tried 0x2,5x1         (the order at the position cost two members their place, the fifth after it one)
 //! ```
 
 use std::fmt::Write;
@@ -21,6 +23,10 @@ const MAX_BYTES: usize = 4096;
 const STORE: &str = "of1 store ";
 const TOPIC: &str = "of1 topic ";
 const SETTLED: &str = " settled ";
+const TRIED: &str = " tried ";
+
+/// How many slow orders are told, the lowest first.
+const MOST_TRIED: usize = 64;
 
 /// What a commit's text says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +35,9 @@ pub(crate) enum Note {
     None,
     /// A store holds the position, in this version.
     Store { name: String, version: u64 },
-    /// The position is in the topic of this identity, and these offsets beyond it are settled.
-    Topic { id: TopicId, settled: Settled },
+    /// The position is in the topic of this identity, these offsets beyond it are settled, and the orders at these were
+    /// too slow so often.
+    Topic { id: TopicId, settled: Settled, tried: Vec<(i64, u32)> },
 }
 
 impl Note {
@@ -39,8 +46,9 @@ impl Note {
         match self {
             Self::None => String::new(),
             Self::Store { name, version } => format!("{STORE}{name} {version}"),
-            Self::Topic { id, settled } => {
+            Self::Topic { id, settled, tried } => {
                 let mut text = format!("{TOPIC}{id}");
+                write_tried(tried, next, &mut text);
                 write_settled(settled, next, &mut text);
                 text
             }
@@ -57,15 +65,36 @@ impl Note {
 }
 
 fn read_topic(text: &str, next: i64) -> Option<Note> {
-    let (id, settled) = match text.split_once(SETTLED) {
-        Some((id, pairs)) => (id, read_settled(pairs, next)?),
+    let (text, settled) = match text.split_once(SETTLED) {
+        Some((text, pairs)) => (text, read_settled(pairs, next)?),
         None => (text, Settled::new()),
+    };
+    let (id, tried) = match text.split_once(TRIED) {
+        Some((id, pairs)) => (id, read_tried(pairs, next)?),
+        None => (text, Vec::new()),
     };
     let (pairs, odd) = id.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?;
     let bytes = <[u8; 16]>::try_from(bytes).ok().filter(|_| odd.is_empty())?;
-    Some(Note::Topic { id: TopicId::new(bytes), settled })
+    Some(Note::Topic { id: TopicId::new(bytes), settled, tried })
+}
+
+fn write_tried(tried: &[(i64, u32)], next: i64, text: &mut String) {
+    let mut separator = TRIED;
+    for (offset, times) in tried.iter().filter(|(offset, _)| *offset >= next).take(MOST_TRIED) {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{separator}{}x{times}", offset.abs_diff(next));
+        separator = ",";
+    }
+}
+
+fn read_tried(pairs: &str, next: i64) -> Option<Vec<(i64, u32)>> {
+    let read = |pair: &str| {
+        let (gap, times) = pair.split_once('x')?;
+        Some((next.checked_add_unsigned(gap.parse().ok()?)?, times.parse().ok()?))
+    };
+    pairs.split(',').take(MOST_TRIED).map(read).collect()
 }
 
 fn write_settled(set: &Settled, next: i64, text: &mut String) {
@@ -109,9 +138,26 @@ mod tests {
     }
 
     #[test]
+    fn slow_orders_are_told_with_how_often_they_were_too_slow() {
+        let settled: Settled = [42].into_iter().collect();
+        let text = Note::Topic { id: ID, settled: settled.clone(), tried: vec![(7, 9), (40, 2), (45, 1)] }.write(40);
+        assert_eq!(text, format!("of1 topic {ID} tried 0x2,5x1 settled 2+1"));
+        assert_eq!(Note::read(&text, 40), Note::Topic { id: ID, settled, tried: vec![(40, 2), (45, 1)] });
+    }
+
+    #[test]
     fn what_is_not_ours_says_nothing() {
         let hex = "8a".repeat(16);
-        let damaged = ["settled ", "settled 1+", "settled 1+99999999999999999999", "1"];
+        let damaged = [
+            "tried ",
+            "tried 1",
+            "tried 1x",
+            "tried 1x-1 settled 2+1",
+            "settled ",
+            "settled 1+",
+            "settled 1+99999999999999999999",
+            "1",
+        ];
         let mut texts: Vec<String> = damaged.iter().map(|rest| format!("of1 topic {hex} {rest}")).collect();
         texts.extend(["", "hello", "of1 store x", "of1 topic 8a", "of1 topic +1+1"].map(str::to_owned));
         for text in texts {
@@ -122,7 +168,7 @@ mod tests {
     #[test]
     fn of_a_set_that_does_not_fit_the_lower_part_is_told() {
         let set: Settled = (0..5_000).map(|n| 1_000 + n * 1_001).collect();
-        let text = Note::Topic { id: ID, settled: set.clone() }.write(0);
+        let text = Note::Topic { id: ID, settled: set.clone(), tried: Vec::new() }.write(0);
         assert!(text.len() <= MAX_BYTES);
         let Note::Topic { settled, .. } = Note::read(&text, 0) else { panic!("{text}") };
         assert!(settled.len() > 100 && settled.ranges().zip(set.ranges()).all(|(left, right)| left == right));
@@ -130,13 +176,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_reads_back_as_it_was(offsets in prop::collection::btree_set(1_i64..300, 0..60), next in 0_i64..1_000_000) {
-            let note = Note::Topic { id: ID, settled: offsets.iter().map(|offset| next + offset).collect() };
+        fn a_set_reads_back_as_it_was(
+            offsets in prop::collection::btree_set(1_i64..300, 0..60),
+            slow in prop::collection::btree_map(0_i64..300, 1_u32..9, 0..MOST_TRIED),
+            next in 0_i64..1_000_000,
+        ) {
+            let settled = offsets.iter().map(|offset| next + offset).collect();
+            let tried = slow.iter().map(|(offset, times)| (next + offset, *times)).collect();
+            let note = Note::Topic { id: ID, settled, tried };
             prop_assert_eq!(Note::read(&note.write(next), next), note);
         }
 
         #[test]
-        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16} settled [0-9+,]{0,60}") {
+        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( tried [0-9x,]{0,20})?( settled [0-9+,]{0,60})?") {
             let _ = Note::read(&text, i64::MAX - 3);
             let _ = Note::read(&pairs, i64::MAX - 3);
         }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use litemap::LiteMap;
 
+use super::super::breaker::{Breaker, Effect, Event};
 use super::super::fetch::prefetch::Hold;
 use super::decode::{dead_letter, decode};
 use super::tales::{Audience, Tales};
-use crate::order::Order;
+use crate::order::{Order, Violation};
 use crate::store::{Batch, Entry, Part, Settled, Topic, Work};
 use crate::wire::compression::Decompressor;
 use crate::wire::record_batch::{BatchError, BatchView};
@@ -100,7 +101,8 @@ impl<O: Order> Group<O> {
         }
     }
 
-    /// Takes the records of a batch that are not settled, at most `limit` of them.
+    /// Takes the records of a batch that are not settled, at most `limit` of them, and none from the one on that trips the
+    /// breaker.
     ///
     /// # Errors
     /// The batch cannot be read. Nothing of it is taken.
@@ -110,14 +112,15 @@ impl<O: Order> Group<O> {
         source: (BatchView, Option<Arc<Hold>>),
         cursor: &mut Cursor,
         limit: usize,
+        breaker: &mut Breaker,
         decompressor: &mut Decompressor,
-    ) -> Result<(), BatchError> {
+    ) -> Result<Option<Tripped>, BatchError> {
         let (batch, hold) = source;
         let start = cursor.clone();
         let is_first = !self.parts.contains_key(&partition);
         let part = self.parts.entry(partition).or_insert_with(|| GroupPart::at(cursor, self.audience));
         let before = part.entries.len();
-        let taken = read(&batch, &start, limit, decompressor, &mut part.entries, Some(&mut part.tales));
+        let taken = read(&batch, &start, limit, decompressor, &mut part.entries, Some((&mut part.tales, breaker)));
         let read = match taken {
             Ok(read) => read,
             Err(error) => {
@@ -130,13 +133,17 @@ impl<O: Order> Group<O> {
             }
         };
         let records = part.entries.len().saturating_sub(before);
+        if is_first && records == 0 && read.tripped.is_some() {
+            self.parts.remove(&partition);
+            return Ok(read.tripped);
+        }
         cursor.leader_epoch = batch.leader_epoch();
         cursor.advance(read.until);
         part.end = cursor.clone();
         part.segments.push(Segment { batch, start, records, _hold: hold });
         self.records += records;
         self.bytes += read.bytes;
-        Ok(())
+        Ok(read.tripped)
     }
 
     /// There is nothing to settle in a partition before `until`.
@@ -234,10 +241,19 @@ impl SealedPart {
     }
 }
 
+/// The record that tripped its partition's breaker, and stays undecided.
+#[derive(Debug)]
+pub(crate) struct Tripped {
+    pub(crate) offset: i64,
+    pub(crate) probe: u32,
+    pub(crate) violation: Violation,
+}
+
 /// How far a batch was read.
 struct Read {
     until: i64,
     bytes: usize,
+    tripped: Option<Tripped>,
 }
 
 fn read<O: Order>(
@@ -246,10 +262,10 @@ fn read<O: Order>(
     limit: usize,
     decompressor: &mut Decompressor,
     entries: &mut Vec<Entry<O>>,
-    mut tales: Option<&mut Tales>,
+    mut first: Option<(&mut Tales, &mut Breaker)>,
 ) -> Result<Read, BatchError> {
-    let mut done = Read { until: batch.last_offset().saturating_add(1), bytes: 0 };
-    let mut left = limit;
+    let mut done = Read { until: batch.last_offset().saturating_add(1), bytes: 0, tripped: None };
+    let (mut left, mut through) = (limit, 0_u32);
     let records = batch.records(decompressor)?;
     for record in records {
         let record = record?;
@@ -263,14 +279,33 @@ fn read<O: Order>(
         left -= 1;
         let decoded = decode::<O>(record.value, record.headers.map(|header| (header.key, header.value)));
         let work = match decoded.order {
-            Ok(order) => Work::Apply(order),
-            Err(violation) => Work::DeadLetter(dead_letter(&record, &violation)),
+            Ok(order) => {
+                through = through.saturating_add(1);
+                if let Some((_, breaker)) = first.as_mut().filter(|(_, breaker)| breaker.is_open()) {
+                    breaker.take(Event::Decided(record.offset));
+                }
+                Work::Apply(order)
+            }
+            Err(violation) => {
+                if let Some((_, breaker)) = &mut first {
+                    breaker.take(Event::WentThrough(std::mem::take(&mut through)));
+                    if let Effect::Hold(probe) = breaker.take(Event::Failing(record.offset)) {
+                        done.until = record.offset;
+                        done.tripped = Some(Tripped { offset: record.offset, probe, violation });
+                        break;
+                    }
+                }
+                Work::DeadLetter(dead_letter(&record, &violation))
+            }
         };
         done.bytes = done.bytes.saturating_add(record.value.map_or(0, <[u8]>::len));
-        if let Some(tales) = tales.as_deref_mut() {
+        if let Some((tales, _)) = &mut first {
             tales.keep(&record);
         }
         entries.push(Entry { offset: record.offset, timestamp: record.timestamp, identity: decoded.identity, work });
+    }
+    if let Some((_, breaker)) = first {
+        breaker.take(Event::WentThrough(through));
     }
     Ok(done)
 }

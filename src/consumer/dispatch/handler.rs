@@ -12,7 +12,10 @@
 //! ```
 
 mod answers;
+mod aside;
 mod call;
+mod entry;
+mod face;
 mod row;
 mod slow;
 
@@ -25,27 +28,34 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use litemap::LiteMap;
 use tokio::time::Instant;
 
+use self::aside::Posted;
 use self::call::{Answer, Call, Seat, poll_seat};
+use self::entry::Entry;
 use self::row::Row;
 use self::slow::Slow;
+use super::super::breaker::{Breaker, BreakerConfig};
 use super::super::commit::Committer;
 use super::super::config::{ConsumerConfig, RetryConfig};
-use super::super::control::Lag;
+use super::super::control::{Concern, Lag};
 use super::super::delivered::Origin;
 use super::super::fetch::Fetched;
 use super::super::ledger::{Ledger, Taken};
+use super::super::letterbox::Letterbox;
 use super::super::patience::LongCall;
 use super::super::record::RecordBytes;
+use super::super::retry::EXHAUSTED;
 use super::super::{Concurrency, Delivered};
 use super::decode::decode;
 use super::lanes::{Lane, Lanes};
 use super::teller::{Teller, name};
 use super::{Dispatch, Step};
 use crate::Result;
+use crate::backoff::Backoff;
 use crate::order::Order;
 use crate::store::{Position, Topic};
 use crate::wire::compression::Decompressor;
@@ -67,6 +77,8 @@ struct Item {
     offset: i64,
     timestamp: i64,
     attempt: u32,
+    /// When it failed first: the wall clock in milliseconds since 1970, and the time since the dispatcher began.
+    failing: Option<(i64, Duration)>,
     record: RecordBytes,
 }
 
@@ -84,6 +96,14 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     lanes: Lanes<Item>,
     running: FuturesUnordered<Call<F>>,
     seats: Vec<Seat<F>>,
+    letterbox: Arc<dyn Letterbox>,
+    /// Dead letters that are being written.
+    posting: FuturesUnordered<BoxFuture<'static, Posted>>,
+    posting_backoff: Backoff,
+    breaker: BreakerConfig,
+    probing: Backoff,
+    /// Paused partitions.
+    held: Vec<i32>,
     queued_bytes: usize,
     /// Partitions whose position moved since it was noted.
     moved: BTreeSet<i32>,
@@ -91,7 +111,6 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     begun: Instant,
     arena: BytesMut,
     decompressor: Decompressor,
-    slow: Slow,
     hasher: RandomState,
     steps: VecDeque<Step>,
     holding: bool,
@@ -109,6 +128,7 @@ where
         call: C,
         concurrency: Concurrency,
         config: &ConsumerConfig,
+        letterbox: Arc<dyn Letterbox>,
         committer: Arc<Committer>,
         teller: Teller<O>,
     ) -> Self {
@@ -128,13 +148,18 @@ where
             lanes: Lanes::new(limit),
             running: FuturesUnordered::new(),
             seats: Vec::new(),
+            letterbox,
+            posting: FuturesUnordered::new(),
+            posting_backoff: config.backoff,
+            breaker: config.breaker,
+            probing: config.probing,
+            held: Vec::new(),
             queued_bytes: 0,
             moved: BTreeSet::new(),
             noted: Instant::now(),
             begun: Instant::now(),
             arena: BytesMut::new(),
             decompressor: Decompressor::new(),
-            slow: Slow::default(),
             hasher: RandomState::new(),
             steps: VecDeque::new(),
             holding: false,
@@ -148,6 +173,10 @@ where
         let mut moved = false;
         while let Poll::Ready(Some(ended)) = self.running.poll_next_unpin(context) {
             self.ended(ended);
+            moved = true;
+        }
+        while let Poll::Ready(Some(posted)) = self.posting.poll_next_unpin(context) {
+            self.posted(posted);
             moved = true;
         }
         if !self.finishing {
@@ -202,7 +231,7 @@ where
         if self.holding || room == 0 || self.lanes.is_crowded() || self.queued_bytes >= MAX_QUEUED_BYTES {
             return None;
         }
-        let row = self.rows.get_mut(&partition)?;
+        let row = self.rows.get_mut(&partition).filter(|row| !row.is_held())?;
         loop {
             if !row.ledger.has_room() {
                 return None;
@@ -238,19 +267,23 @@ where
 
     /// Calls the handler. A call that ends at once is answered here.
     fn launch(&mut self, lane: Lane, mut item: Item, entry: Entry, context: &mut Context<'_>) {
-        if !self.slow.is_empty() && self.is_given_up(&mut item) {
-            return entry.leave(&mut self.lanes, lane);
-        }
         let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else {
             entry.leave(&mut self.lanes, lane);
             return;
         };
+        let times = row.slow.times(item.offset);
+        item.attempt = item.attempt.max(times.saturating_add(1));
+        if times >= self.retry.attempts {
+            let sentence = format!(
+                "the handler had the order for too long (max.poll.interval.ms) {times} times, and did not finish it"
+            );
+            return self.set_aside(lane, item, entry, (EXHAUSTED.into(), sentence));
+        }
         let decoded = decode::<O>(item.record.value(), item.record.headers());
         let mut order = match decoded.order {
             Ok(order) => order,
             Err(violation) => {
-                entry.leave(&mut self.lanes, lane);
-                return self.invalid(&item, violation);
+                return self.invalid(lane, item, &violation, entry);
             }
         };
         if let Some(identity) = decoded.identity {
@@ -277,135 +310,5 @@ where
                 self.running.push(Call::new(seat, lane, item));
             }
         }
-    }
-}
-
-/// Whether an order's lane knows of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Entry {
-    /// The lane is free: the order was not offered.
-    Free,
-    /// The lane has the order as the one that runs.
-    Occupied,
-}
-
-impl Entry {
-    fn enter(self, lanes: &mut Lanes<Item>, lane: Lane) {
-        if self == Self::Free {
-            lanes.occupy(lane);
-        }
-    }
-
-    fn leave(self, lanes: &mut Lanes<Item>, lane: Lane) {
-        if self == Self::Occupied {
-            lanes.done(lane);
-        }
-    }
-}
-
-impl<O, C, F> Dispatch for HandlerDispatch<O, C, F>
-where
-    O: Order,
-    C: Fn(Delivered<O>) -> F + Send,
-    F: Future<Output = Answer> + Send,
-{
-    fn begin(&mut self, topic: Topic, partition: i32, position: Position) {
-        self.retire(partition);
-        self.lives += 1;
-        let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
-        let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
-        self.rows.insert(partition, Row::new(self.lives, origin, ledger));
-        self.teller.control().show_partition(partition, position.next);
-        self.show_lag(partition);
-    }
-
-    fn feed(&mut self, fetched: Fetched) {
-        let partition = fetched.partition;
-        let Some(row) = self.rows.get_mut(&partition) else { return };
-        row.feed(fetched);
-        if !row.is_empty() && !self.turn.contains(&partition) {
-            self.turn.push_back(partition);
-        }
-        self.show_lag(partition);
-    }
-
-    fn retire(&mut self, partition: i32) {
-        self.turn.retain(|other| *other != partition);
-        if let Some(row) = self.rows.get_mut(&partition) {
-            row.retire();
-            let dropped = self.lanes.forget(row.life);
-            let bytes: usize = dropped.iter().map(|item| item.record.len()).sum();
-            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
-        }
-    }
-
-    fn is_clear(&self, partition: i32) -> bool {
-        self.rows.get(&partition).is_none_or(|row| row.running == 0) && !self.moved.contains(&partition)
-    }
-
-    async fn step(&mut self) -> Step {
-        if let Some(step) = self.steps.pop_front() {
-            return step;
-        }
-        let moved = std::future::poll_fn(|context| Poll::Ready(self.pump(context))).await;
-        if moved {
-            tokio::task::yield_now().await;
-            return Step::Done;
-        }
-        if !self.steps.is_empty() {
-            return Step::Done;
-        }
-        self.wait().await;
-        Step::Done
-    }
-
-    fn set_holding(&mut self, holding: bool) {
-        self.holding = holding;
-    }
-
-    fn finish(&mut self) {
-        self.finishing = true;
-    }
-
-    async fn close(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.moved.is_empty()
-    }
-
-    fn is_drained(&self) -> bool {
-        self.is_idle() && self.lanes.queued() == 0 && self.turn.is_empty()
-    }
-
-    fn position(&self, partition: i32) -> Option<i64> {
-        self.rows.get(&partition).map(|row| row.ledger.next())
-    }
-
-    fn is_limit_reached(&self) -> bool {
-        self.teller.is_done()
-    }
-
-    fn obstacle(&self, partition: i32) -> Option<String> {
-        let of_partition = |call: &LongCall| call.partition == partition;
-        let longest = self.running.iter().filter_map(Call::length).filter(of_partition).min_by_key(|call| call.since);
-        let row = self.rows.get(&partition)?;
-        match longest {
-            Some(LongCall { since, offset, .. }) => {
-                let seconds = since.elapsed().as_secs();
-                Some(format!("the handler has had the order at offset {offset} for {seconds} s; see what it waits for"))
-            }
-            None if self.lanes.waits(row.life) => Some("an order waits for another try; see why it fails".to_owned()),
-            None => None,
-        }
-    }
-
-    fn longest_call(&self) -> Option<LongCall> {
-        self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
-    }
-
-    fn took_too_long(&mut self, partition: i32, offset: i64) {
-        self.slow.count(partition, offset);
     }
 }

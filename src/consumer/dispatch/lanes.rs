@@ -115,6 +115,13 @@ impl<T> Lanes<T> {
         }
     }
 
+    /// Makes those of a slot ready that wait.
+    pub(crate) fn hurry(&mut self, slot: u64) {
+        for (_, (lane, order)) in self.waiting.extract_if(.., |_, (lane, _)| lane.slot == slot) {
+            self.ready.push_back((lane, order));
+        }
+    }
+
     /// When the next waiting order is due.
     pub(crate) fn next_due(&self) -> Option<Duration> {
         self.waiting.first_key_value().map(|((at, _), _)| *at)

@@ -18,6 +18,8 @@ pub(crate) mod teller;
 
 use std::future::Future;
 
+use tokio::time::Instant;
+
 use super::fetch::Fetched;
 use super::patience::LongCall;
 use crate::store::{Position, Topic};
@@ -46,6 +48,12 @@ pub(crate) trait Dispatch: Send {
     /// Begins nothing more, until told otherwise.
     fn set_holding(&mut self, holding: bool);
 
+    /// Begins nothing more of these partitions, until told otherwise; of others it does.
+    fn set_held(&mut self, partitions: &[i32]);
+
+    /// Has a partition go on whose breaker is open; `None`: all.
+    fn overridden(&mut self, partition: Option<i32>);
+
     /// Takes nothing more from anywhere: what is in hand is finished.
     fn finish(&mut self);
 
@@ -70,8 +78,9 @@ pub(crate) trait Dispatch: Send {
     /// The handler's call that has been under way for longest, if any is.
     fn longest_call(&self) -> Option<LongCall>;
 
-    /// The call of this order cost the membership: that counts as an attempt.
-    fn took_too_long(&mut self, partition: i32, offset: i64);
+    /// Handler's calls that began before this and have not ended count as attempts, which is committed at once: whoever has
+    /// the order next goes on counting, however this call is cut short.
+    fn count_slow(&mut self, before: Instant);
 }
 
 /// What came of a step.
@@ -87,6 +96,8 @@ pub(crate) enum Step {
     Resumed { partition: i32 },
     /// This partition cannot go on.
     Stopped { partition: i32, error: Error },
+    /// So many records of this partition fail that it takes no more until one goes through.
+    Tripped { partition: i32, error: Error },
     /// Nothing can go on.
     Failed(Error),
 }

@@ -10,6 +10,7 @@
 //! ```
 
 mod flight;
+mod hold;
 mod landing;
 
 use std::collections::VecDeque;
@@ -19,9 +20,12 @@ use std::task::Poll;
 
 use futures::poll;
 use litemap::LiteMap;
+use tokio::time::Instant;
 
 use self::flight::Flight;
+use super::super::breaker::{Breaker, BreakerConfig};
 use super::super::commit::Committer;
+use super::super::config::ConsumerConfig;
 use super::super::fetch::Fetched;
 use super::super::patience::LongCall;
 use super::super::positions::set_position;
@@ -44,6 +48,11 @@ pub(crate) struct StoreDispatch<O, S> {
     committer: Arc<Committer>,
     teller: Teller<O>,
     backoff: Backoff,
+    breaker: BreakerConfig,
+    /// Between two probes of a record that tripped the breaker.
+    probing: Backoff,
+    /// Paused partitions.
+    held: Vec<i32>,
     topic: Option<Topic>,
     rows: LiteMap<i32, Row>,
     /// Partitions with something to decode; the one that was served last stands last.
@@ -69,17 +78,27 @@ struct Row {
     end: Option<i64>,
     /// How often in a row somebody else had moved its position.
     conflicts: u32,
+    breaker: Breaker,
+    /// What was fetched was dropped, and what comes is not taken.
+    stalled: bool,
+    /// An operator has paused it.
+    held: bool,
+    /// When the record that tripped the breaker is tried again.
+    probe_at: Option<Instant>,
     settled_until: Option<i64>,
 }
 
 impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
-    pub(crate) fn new(store: Arc<S>, committer: Arc<Committer>, teller: Teller<O>, backoff: Backoff) -> Self {
+    pub(crate) fn new(store: Arc<S>, committer: Arc<Committer>, teller: Teller<O>, config: &ConsumerConfig) -> Self {
         Self {
             group: Group::new(teller.audience()),
             store,
             committer,
             teller,
-            backoff,
+            backoff: config.backoff,
+            breaker: config.breaker,
+            probing: config.probing,
+            held: Vec::new(),
             topic: None,
             rows: LiteMap::new(),
             turn: VecDeque::new(),
@@ -104,23 +123,26 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         }
         let Some(partition) = self.turn.pop_front() else { return false };
         let Some(row) = self.rows.get_mut(&partition) else { return true };
+        let was_open = row.breaker.is_open();
         let taken = match row.chunks.next(&mut self.decompressor) {
             Ok(Some(Next::Batch(batch, hold))) => {
-                let decompressor = &mut self.decompressor;
-                self.group.take(partition, (batch, hold), &mut row.cursor, room, decompressor)
+                let (cursor, breaker) = (&mut row.cursor, &mut row.breaker);
+                self.group.take(partition, (batch, hold), cursor, room, breaker, &mut self.decompressor)
             }
             Ok(Some(Next::Nothing(until))) => {
                 self.group.pass(partition, until, &mut row.cursor);
-                Ok(())
+                Ok(None)
             }
-            Ok(None) => Ok(()),
+            Ok(None) => Ok(None),
             Err(error) => Err(error),
         };
         match taken {
-            Ok(()) if !row.chunks.is_empty() => self.turn.push_back(partition),
-            Ok(()) => {}
+            Ok(Some(tripped)) => self.tripped(partition, &tripped),
+            Ok(None) if !row.chunks.is_empty() => self.turn.push_back(partition),
+            Ok(None) => {}
             Err(error) => self.damaged(partition, error),
         }
+        self.closed(partition, was_open);
         true
     }
 
@@ -166,10 +188,15 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             chunks: Chunks::default(),
             end: None,
             conflicts,
+            breaker: Breaker::new(self.breaker),
+            stalled: false,
+            held: false,
+            probe_at: None,
             settled_until: None,
         };
         self.rows.insert(partition, row);
         self.teller.control().show_partition(partition, next);
+        self.begin_held(partition);
         self.show_lag(partition);
     }
 
@@ -177,6 +204,9 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         let partition = fetched.partition;
         let Some(row) = self.rows.get_mut(&partition) else { return };
         row.end = Some(fetched.end);
+        if row.stalled {
+            return;
+        }
         row.chunks.push(fetched);
         if !self.turn.contains(&partition) {
             self.turn.push_back(partition);
@@ -189,6 +219,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.turn.retain(|other| *other != partition);
         if let Some(row) = self.rows.get_mut(&partition) {
             row.chunks.clear();
+            row.probe_at = None;
         }
     }
 
@@ -213,15 +244,41 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             return Step::Done;
         }
         self.launch();
-        let Some(flight) = &mut self.flight else { return std::future::pending().await };
-        let landed = flight.landed(&self.store).await;
-        self.landed(landed);
+        let due = self.probe_due();
+        let landed = async {
+            match &mut self.flight {
+                Some(flight) => flight.landed(&self.store).await,
+                None => std::future::pending().await,
+            }
+        };
+        let timer = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let landed = tokio::select! {
+            landed = landed => Some(landed),
+            () = timer => None,
+        };
+        match landed {
+            Some(landed) => self.landed(landed),
+            None => self.probe(),
+        }
         self.launch();
         Step::Done
     }
 
     fn set_holding(&mut self, holding: bool) {
         self.holding = holding;
+    }
+
+    fn set_held(&mut self, partitions: &[i32]) {
+        self.hold(partitions);
+    }
+
+    fn overridden(&mut self, partition: Option<i32>) {
+        self.override_breakers(partition);
     }
 
     fn finish(&mut self) {
@@ -249,6 +306,9 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
     }
 
     fn obstacle(&self, partition: i32) -> Option<String> {
+        if self.rows.get(&partition).is_some_and(|row| row.held) {
+            return Some("the partition is paused; `orders resume` lets it go on".to_owned());
+        }
         let flight = self.flight.as_ref().filter(|flight| flight.has(partition))?;
         let what = if flight.failures > 0 { "fails" } else { "has not answered the transaction that moves it" };
         Some(format!("the store {} {what}; see its disk", self.store.identity().name))
@@ -259,5 +319,5 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         None
     }
 
-    fn took_too_long(&mut self, _partition: i32, _offset: i64) {}
+    fn count_slow(&mut self, _before: Instant) {}
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::consumer::breaker::BreakerConfig;
 use crate::consumer::sample::batch_of;
 use crate::order::InventoryOrder;
 use crate::place::TopicId;
@@ -42,7 +43,11 @@ impl Bench {
     }
 
     fn take(&mut self, batch: BatchView, limit: usize) -> Result<(), BatchError> {
-        self.group.take(0, (batch, None), &mut self.cursor, limit, &mut self.decompressor)
+        {
+            let off = BreakerConfig { consecutive: 0, percent: 0, window: 10 };
+            let mut breaker = Breaker::new(off);
+            self.group.take(0, (batch, None), &mut self.cursor, limit, &mut breaker, &mut self.decompressor).map(drop)
+        }
     }
 
     fn seal(&mut self) -> (Batch<InventoryOrder>, Sealed) {

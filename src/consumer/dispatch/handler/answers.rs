@@ -6,12 +6,13 @@ use futures::StreamExt;
 
 use super::super::super::commit::{Committed, Note};
 use super::super::super::control::Concern;
+use super::super::super::reader::told;
 use super::super::super::retry::{Verdict, Why};
 use super::super::lanes::Lane;
 use super::super::tales::{Audience, Told};
 use super::call::Ended;
 use super::*;
-use crate::order::{IDENTITY_HEADER, Violation};
+use crate::order::IDENTITY_HEADER;
 use crate::place::Place;
 use crate::store::Outcome;
 use crate::wire::record_batch::BatchError;
@@ -36,6 +37,9 @@ where
         self.seats.push(ended.seat);
         if let Some(row) = self.rows.get_mut(&ended.item.partition).filter(|row| row.life == ended.item.life) {
             row.running = row.running.saturating_sub(1);
+            if ended.was_counted && !row.retired {
+                row.slow.uncount(ended.item.offset);
+            }
         }
         self.answered(ended.lane, ended.item, ended.answer, Entry::Occupied);
     }
@@ -43,7 +47,11 @@ where
     pub(super) fn answered(&mut self, lane: Lane, item: Item, answer: Answer, entry: Entry) {
         let verdict = match answer {
             Ok(crate::consumer::Outcome::Done) => Verdict::Done,
-            answer => self.retry.judge(answer, item.attempt, fastrand::f64()),
+            answer => {
+                let since =
+                    item.failing.map_or(Duration::ZERO, |(_, first)| self.begun.elapsed().saturating_sub(first));
+                self.retry.judge(answer, (item.attempt, since), fastrand::f64())
+            }
         };
         match verdict {
             Verdict::Done => {
@@ -59,19 +67,20 @@ where
                 entry.enter(&mut self.lanes, lane);
                 self.again(lane, item, after, &why);
             }
-            Verdict::Failed(error) => {
-                entry.leave(&mut self.lanes, lane);
-                self.failed(&item, error);
-            }
+            Verdict::Failed(code, error) => self.set_aside(lane, item, entry, (code.into(), told(&error))),
         }
     }
 
-    fn settled(&mut self, item: &Item, outcome: &Outcome) {
+    pub(super) fn settled(&mut self, item: &Item, outcome: &Outcome) {
         let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else { return };
         row.ledger.settle(item.offset);
         row.settled_until = Some(item.timestamp);
+        let closed = row.breaker.decided(item.offset, matches!(outcome, Outcome::Applied));
         if std::mem::take(&mut row.worrying) {
             self.teller.control().relieve(Concern::Partition(item.partition));
+        }
+        if closed {
+            self.teller.control().relieve(Concern::Breaker(item.partition));
         }
         self.moved.insert(item.partition);
         self.teller.count(outcome);
@@ -105,27 +114,14 @@ where
             let sentence = format!("partition {partition} waits at offset {offset}, try {attempt}: {reason}");
             self.teller.control().concern(Concern::Partition(partition), sentence);
         }
+        let now = || (chrono::Utc::now().timestamp_millis(), self.begun.elapsed());
+        item.failing = item.failing.or_else(|| Some(now()));
         item.attempt = attempt.saturating_add(1);
         self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
         self.lanes.retry(lane, item, self.begun.elapsed().saturating_add(after));
         if self.concurrency == Concurrency::InOrder && after >= LONG_WAIT {
             self.give_back(partition);
         }
-    }
-
-    /// The order cannot be settled, and without a place for dead letters nothing may be skipped (G2).
-    pub(super) fn failed(&mut self, item: &Item, error: Error) {
-        let Some(row) = self.rows.get(&item.partition).filter(|row| row.life == item.life) else { return };
-        let error = error
-            .at(Place::record(&row.origin.at, item.offset))
-            .remedy("mend what it needs and start again, or commit the offset behind it for the group");
-        self.retire(item.partition);
-        self.steps.push_back(Step::Stopped { partition: item.partition, error });
-    }
-
-    pub(super) fn invalid(&mut self, item: &Item, violation: Violation) {
-        let error = Error::new(ErrorCode::Order, "the record holds no order, and there is no place for dead letters");
-        self.failed(item, error.caused_by(violation));
     }
 
     pub(super) fn damaged(&mut self, partition: i32, cause: BatchError) {
@@ -139,9 +135,9 @@ where
     }
 
     /// What was fetched of a partition that waits is dropped, so that its frames do not hold up the others.
-    fn give_back(&mut self, partition: i32) {
+    pub(super) fn give_back(&mut self, partition: i32) {
         let Some(row) = self.rows.get_mut(&partition) else { return };
-        if !row.stalled && !row.retired && !row.chunks.is_empty() {
+        if !row.stalled && !row.retired && (row.is_held() || !row.chunks.is_empty()) {
             let next = row.give_back();
             self.steps.push_back(Step::Stalled { partition, next });
         }
@@ -153,7 +149,8 @@ where
         for (partition, row) in &mut self.rows {
             let waits =
                 self.concurrency == Concurrency::InOrder && !self.lanes.is_free(Lane { slot: row.life, key: 0 });
-            if row.stalled && row.ready.is_empty() && row.ledger.has_room() && !row.retired && !waits {
+            if row.stalled && row.ready.is_empty() && row.ledger.has_room() && !row.retired && !row.is_held() && !waits
+            {
                 row.stalled = false;
                 self.steps.push_back(Step::Resumed { partition: *partition });
             } else if !row.ledger.has_room() {
@@ -170,13 +167,20 @@ where
         }
         self.noted = Instant::now();
         for partition in std::mem::take(&mut self.moved) {
-            let Some(row) = self.rows.get(&partition) else { continue };
-            let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
-            let note = Note::Topic { id: row.origin.id, settled: row.ledger.settled().clone() };
-            self.committer.note(partition, Committed { offset, leader_epoch, text: note.write(offset) });
+            let Some(position) = self.standing(partition) else { continue };
+            self.committer.note(partition, position);
             self.show_lag(partition);
         }
         self.teller.publish();
+    }
+
+    /// Where a partition stands, as it is committed.
+    pub(super) fn standing(&self, partition: i32) -> Option<Committed> {
+        let row = self.rows.get(&partition)?;
+        let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
+        let (settled, tried) = (row.ledger.settled().clone(), row.slow.unsettled(&row.ledger));
+        let note = Note::Topic { id: row.origin.id, settled, tried };
+        Some(Committed { offset, leader_epoch, text: note.write(offset) })
     }
 
     pub(super) fn show_lag(&self, partition: i32) {
@@ -196,13 +200,16 @@ where
                 None => std::future::pending().await,
             }
         };
-        let ended = tokio::select! {
-            ended = self.running.next(), if !self.running.is_empty() => ended,
-            () = timer => None,
-        };
-        if let Some(ended) = ended {
-            self.ended(ended);
-            self.note_moved();
+        tokio::select! {
+            Some(ended) = self.running.next(), if !self.running.is_empty() => {
+                self.ended(ended);
+                self.note_moved();
+            }
+            Some(posted) = self.posting.next(), if !self.posting.is_empty() => {
+                self.posted(posted);
+                self.note_moved();
+            }
+            () = timer => {}
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Call<F> {
     lane: Lane,
     item: Option<Item>,
     since: Instant,
+    is_counted: bool,
 }
 
 /// A call that has ended.
@@ -33,6 +34,8 @@ pub(super) struct Ended<F> {
     pub(super) lane: Lane,
     pub(super) item: Item,
     pub(super) answer: Answer,
+    /// It took so long that it was counted as an attempt before it ended.
+    pub(super) was_counted: bool,
 }
 
 /// Polls the call that sits in `seat`. A handler that panics has failed for good: its state is unknown.
@@ -55,7 +58,14 @@ fn words(panic: &(dyn Any + Send)) -> &str {
 
 impl<F> Call<F> {
     pub(super) fn new(seat: Seat<F>, lane: Lane, item: Item) -> Self {
-        Self { seat: Some(seat), lane, item: Some(item), since: Instant::now() }
+        Self { seat: Some(seat), lane, item: Some(item), since: Instant::now(), is_counted: false }
+    }
+
+    /// Counts it as an attempt if it began before. Returns whose attempt it is: partition, life and offset, once.
+    pub(super) fn count(&mut self, before: Instant) -> Option<(i32, u64, i64)> {
+        let item = self.item.as_ref().filter(|_| !self.is_counted && self.since <= before)?;
+        self.is_counted = true;
+        Some((item.partition, item.life, item.offset))
     }
 
     /// Since when it has been under way, and for which order.
@@ -73,6 +83,6 @@ impl<F: Future<Output = Answer>> Future for Call<F> {
         let Some(seat) = &mut this.seat else { return Poll::Pending };
         let Poll::Ready(answer) = poll_seat(seat, context) else { return Poll::Pending };
         let (Some(seat), Some(item)) = (this.seat.take(), this.item.take()) else { return Poll::Pending };
-        Poll::Ready(Ended { seat, lane: this.lane, item, answer })
+        Poll::Ready(Ended { seat, lane: this.lane, item, answer, was_counted: this.is_counted })
     }
 }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+use super::super::super::breaker::Breaker;
 use super::super::super::delivered::Origin;
 use super::super::super::fetch::Fetched;
 use super::super::super::ledger::Ledger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
 use super::Item;
+use super::slow::Slow;
 use crate::wire::compression::Decompressor;
 use crate::wire::record_batch::{BatchError, BatchView};
 
@@ -36,12 +38,16 @@ pub(super) struct Row {
     pub(super) stalled: bool,
     /// Nothing more is taken from it.
     pub(super) retired: bool,
+    /// An operator has paused it.
+    pub(super) held: bool,
+    pub(super) breaker: Breaker,
     /// Health speaks of it.
     pub(super) worrying: bool,
+    pub(super) slow: Slow,
 }
 
 impl Row {
-    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger) -> Self {
+    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger, slow: Slow, breaker: Breaker) -> Self {
         let next = ledger.read();
         Self {
             life,
@@ -56,7 +62,10 @@ impl Row {
             running: 0,
             stalled: false,
             retired: false,
+            held: false,
+            breaker,
             worrying: false,
+            slow,
         }
     }
 
@@ -67,6 +76,11 @@ impl Row {
             self.fed = self.fed.max(fetched.next);
             self.chunks.push(fetched);
         }
+    }
+
+    /// Whether it takes nothing more for now.
+    pub(super) fn is_held(&self) -> bool {
+        self.held || self.breaker.is_open()
     }
 
     /// Whether nothing waits to be handed out.
@@ -115,6 +129,7 @@ impl Row {
                 offset: record.offset,
                 timestamp: record.timestamp,
                 attempt: 1,
+                failing: None,
                 record: RecordBytes::copy(arena, record.key, record.value, headers),
             });
         }

@@ -1,59 +1,91 @@
-//! Orders whose handler took so long that the member had to leave its group.
+//! Orders whose handler takes so long that its call is likely to be cut short.
 //!
-//! Their calls have not ended with an answer that counts, so what they cost is remembered here, and the order comes with
-//! a higher attempt the next time.
+//! A call that has taken half of `max.poll.interval.ms` counts as an attempt, beside the committed position, until it ends
+//! with an answer. However it is cut short (the member has to leave, the group does not wait, the process is killed), whoever
+//! gets the order next goes on counting: an order that is too slow for every member is not passed round for ever.
 
-use std::future::Future;
+use super::super::super::ledger::Ledger;
 
-use super::call::Answer;
-use super::{Delivered, HandlerDispatch, Item};
-use crate::order::Order;
-use crate::{Error, ErrorCode};
+/// How many such orders of one partition are remembered; the lowest are forgotten first.
+const MOST: usize = 64;
 
-/// How many such orders are remembered; the oldest are forgotten first.
-const MOST: usize = 1024;
-
-/// The slow orders with how often each cost the membership.
-#[derive(Debug, Default)]
-pub(super) struct Slow(Vec<(i32, i64, u32)>);
+/// The slow orders of one partition, in the order of their offsets, with how often each cost a membership.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Slow(Vec<(i64, u32)>);
 
 impl Slow {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn count(&mut self, partition: i32, offset: i64) {
-        match self.0.iter_mut().find(|(slow, at, _)| (*slow, *at) == (partition, offset)) {
-            Some((_, _, times)) => *times = times.saturating_add(1),
-            None => {
-                let surplus = (self.0.len() + 1).saturating_sub(MOST);
-                self.0.drain(..surplus);
-                self.0.push((partition, offset, 1));
-            }
+    /// What was told beside the position, and what is remembered here, of the orders from `next` on.
+    pub(super) fn new(told: &[(i64, u32)], remembered: Option<&Self>, next: i64) -> Self {
+        let mut slow = Self::default();
+        let remembered = remembered.map_or(&[] as &[_], |slow| &slow.0);
+        for (offset, times) in told.iter().chain(remembered).filter(|(offset, _)| *offset >= next) {
+            slow.set(*offset, slow.times(*offset).max(*times));
         }
+        slow
     }
 
-    fn times(&self, item: &Item) -> u32 {
-        let same = |(partition, offset, _): &&(i32, i64, u32)| (*partition, *offset) == (item.partition, item.offset);
-        self.0.iter().find(same).map_or(0, |(_, _, times)| *times)
+    pub(super) fn count(&mut self, offset: i64) {
+        self.set(offset, self.times(offset).saturating_add(1));
+    }
+
+    /// The call has ended after all.
+    pub(super) fn uncount(&mut self, offset: i64) {
+        self.set(offset, self.times(offset).saturating_sub(1));
+        self.0.retain(|(_, times)| *times > 0);
+    }
+
+    fn set(&mut self, offset: i64, times: u32) {
+        match self.0.binary_search_by_key(&offset, |(slow, _)| *slow) {
+            Ok(at) => self.0.iter_mut().skip(at).take(1).for_each(|known| known.1 = times),
+            Err(at) => self.0.insert(at, (offset, times)),
+        }
+        let surplus = self.0.len().saturating_sub(MOST);
+        self.0.drain(..surplus);
+    }
+
+    /// How often the order at `offset` was too slow.
+    pub(super) fn times(&self, offset: i64) -> u32 {
+        if self.0.is_empty() {
+            return 0;
+        }
+        self.0.iter().find(|(slow, _)| *slow == offset).map_or(0, |(_, times)| *times)
+    }
+
+    /// Those that are not settled, to be told beside the position.
+    pub(super) fn unsettled(&self, ledger: &Ledger) -> Vec<(i64, u32)> {
+        let is_open = |offset: i64| offset >= ledger.next() && !ledger.settled().contains(offset);
+        self.0.iter().filter(|(offset, _)| is_open(*offset)).copied().collect()
     }
 }
 
-impl<O, C, F> HandlerDispatch<O, C, F>
-where
-    O: Order,
-    C: Fn(Delivered<O>) -> F + Send,
-    F: Future<Output = Answer> + Send,
-{
-    /// Counts what the order cost before as attempts. Returns whether they are used up: then its partition stops.
-    pub(super) fn is_given_up(&mut self, item: &mut Item) -> bool {
-        let times = self.slow.times(item);
-        item.attempt = item.attempt.max(times.saturating_add(1));
-        let is_over = times >= self.retry.attempts;
-        if is_over {
-            let sentence = format!("the handler took longer than max.poll.interval.ms for the order, {times} times");
-            self.failed(item, Error::new(ErrorCode::Handler, sentence));
-        }
-        is_over
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Settled;
+
+    #[test]
+    fn what_another_member_told_counts_as_much_as_what_is_remembered_here() {
+        let mut here = Slow::new(&[(40, 1)], None, 40);
+        here.count(40);
+        here.count(42);
+        here.count(43);
+        here.uncount(43);
+        let slow = Slow::new(&[(39, 9), (40, 1), (42, 3)], Some(&here), 40);
+        assert_eq!([39, 40, 42, 43].map(|offset| slow.times(offset)), [0, 2, 3, 0]);
+    }
+
+    #[test]
+    fn what_is_settled_is_not_told() {
+        let slow = Slow::new(&[(40, 1), (42, 1), (44, 2)], None, 40);
+        let ledger = Ledger::new(41, [42].into_iter().collect::<Settled>(), -1, 10);
+        assert_eq!(slow.unsettled(&ledger), [(44, 2)]);
+    }
+
+    #[test]
+    fn the_lowest_are_forgotten_when_there_are_too_many() {
+        let mut slow = Slow::default();
+        (0..100).for_each(|offset| slow.count(offset));
+        slow.count(10);
+        assert_eq!((slow.0.len(), slow.times(20), slow.times(99)), (MOST, 0, 1));
     }
 }

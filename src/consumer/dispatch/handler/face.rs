@@ -1,0 +1,140 @@
+//! The handler's dispatcher as a run drives it.
+
+use std::future::Future;
+use std::task::Poll;
+
+use super::call::{Answer, Call};
+use super::*;
+
+impl<O, C, F> Dispatch for HandlerDispatch<O, C, F>
+where
+    O: Order,
+    C: Fn(Delivered<O>) -> F + Send,
+    F: Future<Output = Answer> + Send,
+{
+    fn begin(&mut self, topic: Topic, partition: i32, position: Position) {
+        self.retire(partition);
+        self.lives += 1;
+        let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
+        let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
+        let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.slow);
+        let slow = Slow::new(&position.tried, remembered, ledger.next());
+        let mut row = Row::new(self.lives, origin, ledger, slow, Breaker::new(self.breaker));
+        row.held = self.held.contains(&partition);
+        self.teller.control().show_partition(partition, row.ledger.next());
+        self.rows.insert(partition, row);
+        self.teller.control().relieve(Concern::Breaker(partition));
+        self.show_lag(partition);
+    }
+
+    fn feed(&mut self, fetched: Fetched) {
+        let partition = fetched.partition;
+        let Some(row) = self.rows.get_mut(&partition) else { return };
+        row.feed(fetched);
+        if !row.is_empty() && !self.turn.contains(&partition) {
+            self.turn.push_back(partition);
+        }
+        self.show_lag(partition);
+    }
+
+    fn retire(&mut self, partition: i32) {
+        self.turn.retain(|other| *other != partition);
+        if let Some(row) = self.rows.get_mut(&partition) {
+            row.retire();
+            let dropped = self.lanes.forget(row.life);
+            let bytes: usize = dropped.iter().map(|item| item.record.len()).sum();
+            self.queued_bytes = self.queued_bytes.saturating_sub(bytes);
+        }
+    }
+
+    fn is_clear(&self, partition: i32) -> bool {
+        self.rows.get(&partition).is_none_or(|row| row.running == 0) && !self.moved.contains(&partition)
+    }
+
+    async fn step(&mut self) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        let moved = std::future::poll_fn(|context| Poll::Ready(self.pump(context))).await;
+        if moved {
+            tokio::task::yield_now().await;
+            return Step::Done;
+        }
+        if !self.steps.is_empty() {
+            return Step::Done;
+        }
+        self.wait().await;
+        Step::Done
+    }
+
+    fn set_holding(&mut self, holding: bool) {
+        self.holding = holding;
+    }
+
+    fn set_held(&mut self, partitions: &[i32]) {
+        self.held = partitions.to_vec();
+        for (_, row) in &mut self.rows {
+            row.held = partitions.contains(&row.origin.at.partition);
+        }
+        partitions.iter().for_each(|partition| self.give_back(*partition));
+    }
+
+    fn overridden(&mut self, partition: Option<i32>) {
+        self.override_breakers(partition);
+    }
+
+    fn finish(&mut self) {
+        self.finishing = true;
+    }
+
+    async fn close(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty() && self.posting.is_empty() && self.moved.is_empty()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.is_idle() && self.lanes.queued() == 0 && self.turn.is_empty()
+    }
+
+    fn position(&self, partition: i32) -> Option<i64> {
+        self.rows.get(&partition).map(|row| row.ledger.next())
+    }
+
+    fn is_limit_reached(&self) -> bool {
+        self.teller.is_done()
+    }
+
+    fn obstacle(&self, partition: i32) -> Option<String> {
+        let of_partition = |call: &LongCall| call.partition == partition;
+        let longest = self.running.iter().filter_map(Call::length).filter(of_partition).min_by_key(|call| call.since);
+        let row = self.rows.get(&partition)?;
+        match longest {
+            Some(LongCall { since, offset, .. }) => {
+                let seconds = since.elapsed().as_secs();
+                Some(format!("the handler has had the order at offset {offset} for {seconds} s; see what it waits for"))
+            }
+            None if row.running > 0 => Some("its dead letter is being written; see the dead-letter topic".to_owned()),
+            None if row.held => Some("the partition is paused; `orders resume` lets it go on".to_owned()),
+            None if self.lanes.waits(row.life) => Some("an order waits for another try; see why it fails".to_owned()),
+            None => None,
+        }
+    }
+
+    fn longest_call(&self) -> Option<LongCall> {
+        self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
+    }
+
+    fn count_slow(&mut self, before: Instant) {
+        let counted: Vec<_> = self.running.iter_mut().filter_map(|call| call.count(before)).collect();
+        for (partition, life, offset) in counted {
+            let Some(row) = self.rows.get_mut(&partition).filter(|row| row.life == life) else { continue };
+            row.slow.count(offset);
+            if let Some(position) = self.standing(partition) {
+                self.committer.note_at_once(partition, position);
+            }
+        }
+    }
+}
