@@ -6,12 +6,14 @@
 
 mod store_support;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use orderflow::ErrorCode;
 use orderflow::order::{DeliveryOrder, InventoryOrder};
 use orderflow::store::{
-    Batch, Entry, Outcome, Part, Position, Query, RedbDeliveries, RedbInventory, Row, Settled, Store, StoreReader, Work,
+    Batch, DeadLetterKind, Entry, Operation, Outcome, Part, Position, Query, RedbDeliveries, RedbInventory, Row,
+    Settled, Store, StoreReader, Text, Work,
 };
 use redb::{Database, TableDefinition};
 use serde_json::{Value, json};
@@ -19,15 +21,18 @@ use store_support::{batch, dead_letter, entry, movement, numbered, part, place, 
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
-fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/store/1").join(name)
+/// The format that fixtures are made of.
+const NEWEST: u32 = 2;
+
+fn fixture(format: u32, name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/store/{format}")).join(name)
 }
 
 /// A copy that the test may change.
-fn copied(name: &str) -> (tempfile::TempDir, PathBuf) {
+fn copied(format: u32, name: &str) -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    std::fs::copy(fixture(name), &path).unwrap();
+    std::fs::copy(fixture(format, name), &path).unwrap();
     (folder, path)
 }
 
@@ -61,29 +66,45 @@ async fn ask(path: &Path, query: Query) -> Vec<Value> {
     rows.iter().map(Row::to_object).collect()
 }
 
+/// Mends the refused order, so that it is applied, and discards the dead letter.
+async fn close_letters(store: &RedbInventory) {
+    let rows = store.reader().ask(Query::DeadLetters { all: false }).rows().await.unwrap();
+    let office = store.back_office().unwrap();
+    for row in rows {
+        let Row::DeadLetter(letter) = row else { panic!("{row:?}") };
+        let mended = r#"{"order_id":"97537","product_id":"9","quantity":2,"type":"inventory","timestamp":"5/30/2023","movement":"issue"}"#;
+        let operation = match letter.kind {
+            DeadLetterKind::Refused => Operation::Fix { id: letter.id, value: Text::Plain(mended.to_owned()) },
+            DeadLetterKind::DeadLetter => Operation::Discard { id: letter.id, reason: "no order".to_owned() },
+        };
+        office.operate(operation).await.unwrap();
+    }
+}
+
 /// Makes the fixtures of the newest format, when asked to.
 #[tokio::test]
 async fn the_newest_formats_fixtures_are_made_on_demand() {
     if std::env::var_os("STORE_FIXTURE").is_none() {
         return;
     }
-    std::fs::create_dir_all(fixture("")).unwrap();
+    std::fs::create_dir_all(fixture(NEWEST, "")).unwrap();
     for name in ["inventory.redb", "delivery.redb"] {
-        if fixture(name).exists() {
-            std::fs::remove_file(fixture(name)).unwrap();
+        if fixture(NEWEST, name).exists() {
+            std::fs::remove_file(fixture(NEWEST, name)).unwrap();
         }
     }
-    let store = RedbInventory::open(fixture("inventory.redb"), "inventory").unwrap();
+    let store = RedbInventory::open(fixture(NEWEST, "inventory.redb"), "inventory").unwrap();
     store.apply(batch(ahead())).await.unwrap();
+    close_letters(&store).await;
     store.close().await.unwrap();
-    let store = RedbDeliveries::open(fixture("delivery.redb"), "delivery").unwrap();
+    let store = RedbDeliveries::open(fixture(NEWEST, "delivery.redb"), "delivery").unwrap();
     store.apply(Batch { topic: topic(), parts: vec![delivery()] }).await.unwrap();
     store.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn a_store_of_format_1_is_read_and_goes_on() {
-    let (_folder, path) = copied("inventory.redb");
+    let (_folder, path) = copied(1, "inventory.redb");
     let stock = ask(&path, Query::Stock { products: Vec::new() }).await;
     assert_eq!(
         stock,
@@ -114,8 +135,28 @@ async fn a_store_of_format_1_is_read_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_store_of_format_2_is_read_with_what_was_replayed_and_discarded() {
+    let (_folder, path) = copied(2, "inventory.redb");
+    let audit = json!({"holds": true, "applied": 4, "duplicates": 1, "refused": 1, "dead_letters": 1, "no_record": 1,
+                       "problems": []});
+    assert_eq!(ask(&path, Query::Verify).await, [audit]);
+    assert_eq!(ask(&path, Query::DeadLetters { all: false }).await, Vec::<Value>::new());
+    let states: BTreeSet<_> =
+        ask(&path, Query::DeadLetters { all: true }).await.iter().map(|row| row["state"].to_string()).collect();
+    assert_eq!(states, BTreeSet::from(["\"discarded\"".to_owned(), "\"replayed\"".to_owned()]));
+    let store = RedbInventory::open(&path, "inventory").unwrap();
+    let at = store.positions(&topic()).await.unwrap()[&3].clone();
+    let copies = movements().into_iter().skip(3).take(1).map(|entry| Entry { offset: 16, ..entry });
+    let copies = Part { next: 18, ..part(3, &at, copies.collect()) };
+    let applied = store.apply(batch(copies)).await.unwrap();
+    assert_eq!(applied.parts[0].outcomes, [Outcome::Duplicate], "a copy of what was replayed");
+    store.close().await.unwrap();
+    assert_eq!(ask(&path, Query::Verify).await[0]["holds"], json!(true));
+}
+
+#[tokio::test]
 async fn a_store_of_deliveries_of_format_1_is_read() {
-    let (_folder, path) = copied("delivery.redb");
+    let (_folder, path) = copied(1, "delivery.redb");
     let listed = ask(&path, Query::Deliveries { orders: Vec::new() }).await;
     assert_eq!((&listed[0]["scheduled_for"], &listed[0]["order_id"]), (&json!("2026-11-23"), &json!("9")));
     assert_eq!(ask(&path, Query::Verify).await[0]["holds"], json!(true));

@@ -1,5 +1,6 @@
 //! Looks after orders: lint files, make topics, ask stores.
 
+mod dlq;
 #[path = "../face/mod.rs"]
 mod face;
 mod lint;
@@ -64,6 +65,38 @@ enum Command {
         #[command(subcommand)]
         act: positions::Act,
     },
+    /// Dead letters and refusals: list, show, replay, fix, discard
+    Dlq {
+        #[command(subcommand)]
+        act: dlq::Act,
+    },
+    /// Pause a topic or a partition on the consumer that holds the store
+    Pause {
+        /// The topic, or one partition of it
+        #[arg(value_name = "TOPIC[/PARTITION]")]
+        at: String,
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
+    /// Let it go on, also where so many records failed that it stopped
+    Resume {
+        /// The topic, or one partition of it
+        #[arg(value_name = "TOPIC[/PARTITION]")]
+        at: String,
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
+    /// Copy a store, also while a consumer holds it
+    Backup {
+        /// The file to be made
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// The store
+        #[arg(long)]
+        store: String,
+    },
     /// How a group stands: members, lag, time to drain, a verdict on each partition
     Status(status::Wanted),
     /// The audit: stock is the sum of movements, every offset is accounted for
@@ -82,7 +115,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
-    let lines = Lines::new(stop);
+    let lines = Lines::new(stop.clone());
     let flags = &arguments.flags;
     let Some(config) = flags.settings(&lines)? else { return Ok(Ending::Done) };
     let ending = match arguments.command {
@@ -99,6 +132,10 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
             stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
         }
         Some(Command::Positions { act }) => positions::positions(flags, &lines, &config, act).await,
+        Some(Command::Dlq { act }) => dlq::dlq(flags, &lines, act, &stop).await,
+        Some(Command::Pause { at, store }) => dlq::pause(flags, &lines, &at, &store).await,
+        Some(Command::Resume { at, store }) => dlq::resume(flags, &lines, &at, &store).await,
+        Some(Command::Backup { to, store }) => dlq::backup(flags, &lines, &to, &store).await,
         Some(Command::Status(wanted)) => status::status(flags, &lines, &config, &wanted).await,
         Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
     };

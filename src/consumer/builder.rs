@@ -17,11 +17,12 @@ use super::group::session::{Membership, Session};
 use super::letterbox::Letterbox;
 use super::positions::{KafkaPositions, Positions, StorePositions};
 use super::run::{Commits, Run};
+use super::wheel::Wheel;
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
 use crate::cluster::{Cluster, GroupCoordinator};
 use crate::config::{ClientConfig, properties};
 use crate::order::Order;
-use crate::store::{BackOffice, Store};
+use crate::store::{BackOffice, Steering, Store};
 use crate::{Error, ErrorCode, Result};
 
 /// Is told of each order that is settled.
@@ -171,7 +172,13 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let (own, takeover) = (owner.name.clone(), self.work.takeover.into());
         let store = Arc::new(self.work.store);
         let mut parts = self.options.parts(group).await?;
-        parts.companion = store.back_office().map(|office| relay(office, parts.company()));
+        if let Some(office) = store.back_office() {
+            let wheel: Arc<dyn Steering> =
+                Arc::new(Wheel { topic: parts.topic.clone(), control: parts.control.clone() });
+            office.obey(Arc::downgrade(&wheel));
+            parts.wheel = Some(wheel);
+            parts.companion = Some(relay(office, parts.company()));
+        }
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let config = parts.config.clone();
@@ -226,8 +233,8 @@ impl<O: Order> Options<O> {
         let control = Control::new();
         let teller = Teller::new(self.observer, control.clone(), self.limit);
         let membership = (membership, session);
-        let companion = None;
-        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, companion, end: self.end })
+        let (companion, wheel, end) = (None, None, self.end);
+        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end })
     }
 }
 
@@ -241,6 +248,7 @@ struct Parts<O> {
     control: Control,
     teller: Teller<O>,
     companion: Option<Box<dyn Companion>>,
+    wheel: Option<Arc<dyn Steering>>,
     end: End,
 }
 
@@ -256,7 +264,7 @@ impl<O: Order> Parts<O> {
         commits: Commits,
         dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> D,
     ) -> OrderConsumer<O> {
-        let Self { cluster, topic, config, offsets, membership, control, teller, companion, end } = self;
+        let Self { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end } = self;
         let (interval, backoff) = (config.commit_interval, config.backoff);
         let committer = Committer::start(offsets.clone(), topic.clone(), control.clone(), interval, backoff);
         let committer = Arc::new(committer);
@@ -273,6 +281,7 @@ impl<O: Order> Parts<O> {
             membership,
             dispatch,
             companion,
+            _wheel: wheel,
             end,
             commits,
         };

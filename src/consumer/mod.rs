@@ -48,6 +48,7 @@ mod sample;
 mod settled;
 mod standstill;
 mod start;
+mod wheel;
 
 use std::fmt;
 use std::future::Future;

@@ -31,7 +31,7 @@ use super::start::Starter;
 use super::{Engine, Summary};
 use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
-use crate::store::Topic;
+use crate::store::{Steering, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How long a topic that was just made may be unknown to a broker before a run until the end calls it missing.
@@ -53,6 +53,7 @@ pub(crate) struct Run<D> {
     pub(crate) membership: Option<(Membership, Session)>,
     pub(crate) dispatch: D,
     pub(crate) companion: Option<Box<dyn Companion>>,
+    pub(crate) _wheel: Option<Arc<dyn Steering>>,
     pub(crate) end: End,
     pub(crate) commits: Commits,
 }

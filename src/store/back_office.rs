@@ -1,16 +1,18 @@
-//! What a store offers beside its transactions: events that wait to leave it.
+//! What a store offers beside its transactions: events that wait to leave it, operations on what it set aside.
 //!
 //! ```text
 //!  transaction --row--> outbox --waiting()--> relay --acknowledged--> published(): the rows go
 //! ```
 //! An event stays until its publication is acknowledged, so it is told at least once, under the same name each time.
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{DeadLetterKind, EventId, Original};
+use super::{DeadLetterKind, EventId, Original, Row, Text};
 use crate::Result;
 
 /// The way to a store's events, for whoever relays them.
@@ -35,6 +37,19 @@ pub trait BackOffice: Send + Sync {
 
     /// Changes whenever there is a new event: the number of the last one.
     fn news(&self) -> watch::Receiver<u64>;
+
+    /// Does what an operator asks for. The rows say what was done.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Closed`]: there is no consumer to be paused. [`crate::ErrorCode::StoreIo`],
+    /// [`crate::ErrorCode::StoreCorrupt`].
+    ///
+    /// # Cancel safety
+    /// It may be done all the same.
+    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>>;
+
+    /// Names the consumer that operators steer, for as long as it is there.
+    fn obey(&self, steering: Weak<dyn Steering>);
 }
 
 /// A page of events.
@@ -86,4 +101,80 @@ pub struct Origin {
     pub partition: i32,
     /// The offset.
     pub offset: i64,
+}
+
+/// What an operator asks of a store, or of the consumer that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Tries these dead letters and refusals again, each through validator, effect and identity. No position changes.
+    Replay {
+        /// At most [`Operation::MOST`].
+        ids: Vec<EventId>,
+        /// Whether it counts.
+        rehearsal: Rehearsal,
+    },
+    /// Tries one again with a mended value, under its own identity.
+    Fix {
+        /// Its name.
+        id: EventId,
+        /// The value that takes the place of the record's.
+        value: Text,
+    },
+    /// Closes one for good.
+    Discard {
+        /// Its name.
+        id: EventId,
+        /// Why.
+        reason: String,
+    },
+    /// Has the consumer that holds the store pause a topic, or one partition of it.
+    Pause {
+        /// The topic.
+        topic: String,
+        /// The partition; `None`: all.
+        partition: Option<i32>,
+    },
+    /// Has it go on, also where so many records failed that it stopped.
+    Resume {
+        /// The topic.
+        topic: String,
+        /// The partition; `None`: all.
+        partition: Option<i32>,
+    },
+    /// Writes a copy of the store, as it is committed now, to a file that does not exist yet.
+    Backup {
+        /// The file.
+        to: PathBuf,
+    },
+}
+
+impl Operation {
+    /// How many dead letters one operation replays at most: they share a transaction.
+    pub const MOST: usize = 256;
+}
+
+/// Whether a replay counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rehearsal {
+    /// Nothing is changed.
+    Plan,
+    /// What is applied is applied.
+    Real,
+}
+
+/// What steers the consumer that holds a store.
+pub trait Steering: Send + Sync {
+    /// Pauses a topic or one partition.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::UnknownTopic`]: the consumer reads another topic.
+    fn pause(&self, topic: &str, partition: Option<i32>) -> Result<()>;
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// As [`Steering::pause`].
+    fn resume(&self, topic: &str, partition: Option<i32>) -> Result<()>;
 }

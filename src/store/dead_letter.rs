@@ -46,13 +46,15 @@ impl Letter {
             copies: earlier.copies.saturating_add(1),
             failed: (earlier.failed.0, self.failed.1),
             version: earlier.version.saturating_add(1),
+            // What was discarded stays so, whatever copies come.
+            state: if earlier.state == DeadLetterState::Discarded { earlier.state } else { self.state },
             ..self
         }
     }
 
-    /// A copy was applied.
-    pub(crate) fn resolved(self) -> Self {
-        Self { state: DeadLetterState::Resolved, version: self.version.saturating_add(1), bytes: 0, ..self }
+    /// It is closed, and its record let go.
+    pub(crate) fn closed(self, state: DeadLetterState) -> Self {
+        Self { state, version: self.version.saturating_add(1), bytes: 0, ..self }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -61,7 +63,12 @@ impl Letter {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.push(u8::from(self.kind == DeadLetterKind::Refused));
-        out.push(u8::from(self.state == DeadLetterState::Resolved));
+        out.push(match self.state {
+            DeadLetterState::Open => 0,
+            DeadLetterState::Resolved => 1,
+            DeadLetterState::Replayed => 2,
+            DeadLetterState::Discarded => 3,
+        });
         put_bytes(self.code.as_bytes(), out);
         put_bytes(self.reason.as_bytes(), out);
         put_optional(self.identity.as_deref(), out);
@@ -78,7 +85,13 @@ impl Letter {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut row = Unpack::new(bytes, "a dead letter");
         let kind = if row.byte()? == 0 { DeadLetterKind::DeadLetter } else { DeadLetterKind::Refused };
-        let state = if row.byte()? == 0 { DeadLetterState::Open } else { DeadLetterState::Resolved };
+        let state = match row.byte()? {
+            0 => DeadLetterState::Open,
+            1 => DeadLetterState::Resolved,
+            2 => DeadLetterState::Replayed,
+            3 => DeadLetterState::Discarded,
+            _ => return Err(row.broken()),
+        };
         let letter = Self {
             kind,
             state,
@@ -160,7 +173,7 @@ mod tests {
         assert_eq!((both.attempts, both.copies, both.version, both.failed), (4, 2, 2, (700, 900)));
         assert_eq!((both.first.offset, both.timestamp), (7, 70));
         assert_eq!(both.kind, DeadLetterKind::Refused);
-        assert!(both.is_open() && !both.resolved().is_open());
+        assert!(both.is_open() && !both.closed(DeadLetterState::Resolved).is_open());
     }
 
     #[test]

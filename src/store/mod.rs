@@ -21,6 +21,7 @@ mod destination;
 mod event_id;
 mod inventory;
 mod ledger;
+mod letter_rows;
 mod outbox;
 mod outcome;
 mod pack;
@@ -37,22 +38,24 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use self::applied::Retention;
-pub use self::back_office::{BackOffice, Origin, SetAside, Waiting};
+pub use self::back_office::{BackOffice, Operation, Origin, Rehearsal, SetAside, Steering, Waiting};
 pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
 pub use self::destination::Destination;
 pub use self::event_id::EventId;
 pub use self::inventory::INSUFFICIENT;
+pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
 pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
 pub use self::query::{
-    AppliedSince, Audit, Counts, DeadLetterKind, DeadLetterRow, DeadLetterState, DeliveryRow, IdentityRow, MovementRow,
-    OriginalRow, PositionRow, Query, Row, StockRow, Text,
+    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, IdentityRow, MovementRow, PositionRow, Query, Row, SteeredRow,
+    StockRow,
 };
 pub use self::redb::{
-    Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket, StoreReader,
+    Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket,
+    StoreOperator, StoreReader,
 };
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};

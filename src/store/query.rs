@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{EventId, Status, Topic};
+use super::{DeadLetterRow, EventId, OriginalRow, ReplayRow, Status, Topic};
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,6 +76,12 @@ pub enum Row {
     AppliedSince(AppliedSince),
     /// The audit's result.
     Audit(Audit),
+    /// What became of a dead letter that was tried again or discarded.
+    Replayed(ReplayRow),
+    /// A consumer was paused, or goes on.
+    Steered(SteeredRow),
+    /// A copy was written.
+    Backup(BackupRow),
 }
 
 impl Row {
@@ -92,6 +98,9 @@ impl Row {
             Self::Position(row) => serde_json::to_value(row),
             Self::AppliedSince(row) => serde_json::to_value(row),
             Self::Audit(row) => serde_json::to_value(row),
+            Self::Replayed(row) => serde_json::to_value(row),
+            Self::Steered(row) => serde_json::to_value(row),
+            Self::Backup(row) => serde_json::to_value(row),
         };
         object.unwrap_or(Value::Null)
     }
@@ -165,95 +174,26 @@ pub struct MovementRow {
     pub offset: Option<i64>,
 }
 
-/// Whether a row is a dead letter or a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterKind {
-    /// The record could not be applied; copies of it are tried again.
-    DeadLetter,
-    /// The business said no; copies of it are duplicates.
-    Refused,
-}
-
-/// Whether something is still to be done about a dead letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DeadLetterState {
-    /// It waits for somebody.
-    Open,
-    /// A copy was applied since.
-    Resolved,
-}
-
-/// A dead letter or a refusal.
+/// A consumer was paused, or goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadLetterRow {
-    /// Its name.
-    pub id: EventId,
-    /// Which of the two.
-    pub kind: DeadLetterKind,
-    /// Whether something is still to be done.
-    pub state: DeadLetterState,
-    /// The cause, as a stable code.
-    pub code: String,
-    /// The cause, as a sentence.
-    pub reason: String,
-    /// The order's identity, if it has one.
-    pub idempotency_key: Option<String>,
-    /// The topic of the first copy that failed; none for a backfilled order.
-    pub topic: Option<String>,
-    /// The partition of the first copy that failed; none for a backfilled order.
+pub struct SteeredRow {
+    /// The topic.
+    pub topic: String,
+    /// The partition; none: all.
     pub partition: Option<i32>,
-    /// The offset of the first copy that failed; none for a backfilled order.
-    pub offset: Option<i64>,
-    /// How often it was tried, copies included.
-    pub attempts: u32,
-    /// When it failed first, in RFC 3339.
-    pub first_failed: String,
-    /// When it failed last, in RFC 3339.
-    pub last_failed: String,
-    /// Whether a replay was asked for.
-    pub replayed: bool,
+    /// Whether it is paused now.
+    pub paused: bool,
 }
 
-/// A dead letter or a refusal with the record it came from.
+/// A copy of a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OriginalRow {
-    /// What is known of it.
-    #[serde(flatten)]
-    pub row: DeadLetterRow,
-    /// The record's timestamp, in RFC 3339.
-    pub timestamp: String,
-    /// The record's key.
-    pub key: Option<Text>,
-    /// The record's value.
-    pub value: Option<Text>,
-    /// The record's headers, in their order.
-    pub headers: Vec<(Text, Option<Text>)>,
-}
-
-/// Bytes of a record: text where they are UTF-8, otherwise hexadecimal digits.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Text {
-    /// UTF-8.
-    Plain(String),
-    /// Anything else.
-    Binary {
-        /// Two digits a byte.
-        hex: String,
-    },
-}
-
-impl Text {
-    /// How `bytes` are shown.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Plain(text.to_owned()),
-            Err(_) => Self::Binary { hex: bytes.iter().map(|byte| format!("{byte:02x}")).collect() },
-        }
-    }
+pub struct BackupRow {
+    /// The file.
+    pub to: String,
+    /// How many rows it has.
+    pub rows: u64,
+    /// How many bytes.
+    pub bytes: u64,
 }
 
 /// Where the store stands in a partition, and what became of what lies before.
@@ -359,11 +299,5 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(promised).unwrap(), row.to_object());
         let travelled = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<Row>(&travelled).unwrap(), row);
-    }
-
-    #[test]
-    fn bytes_that_are_no_text_are_shown_in_hexadecimal() {
-        assert_eq!(serde_json::to_string(&Text::of(b"a\"")).unwrap(), r#""a\"""#);
-        assert_eq!(serde_json::to_string(&Text::of(&[0xff, 1])).unwrap(), r#"{"hex":"ff01"}"#);
     }
 }

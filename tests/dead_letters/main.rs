@@ -13,5 +13,6 @@ mod consumer_support;
 mod handler;
 mod log;
 mod relay;
+mod replay;
 #[path = "../support/mod.rs"]
 mod support;

@@ -14,6 +14,7 @@ mod support;
 mod backfill;
 mod bad_input;
 mod consumers;
+mod dlq;
 mod follow;
 mod hostile;
 mod pipeline;

@@ -17,15 +17,19 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::effect::{Effect, table_of};
 use super::fault::{closed, fault};
 use super::memory::Memory;
+use super::replay::{Request, as_they_are};
 use super::settings::RedbSettings;
 use super::shared::Shared;
 use super::tables::Tables;
 use super::transaction::Settling;
-use crate::store::{Applied, Batch, Position, Start, Topic};
+use crate::store::{Applied, Batch, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many calls may wait for the thread; then callers wait.
 pub(super) const WAITING: usize = 32;
+
+/// Why a rehearsed transaction is given up.
+const REHEARSED: &str = "the transaction was only rehearsed";
 
 /// A call, with where its answer goes.
 pub(super) enum Command<O> {
@@ -33,6 +37,7 @@ pub(super) enum Command<O> {
     Apply(Batch<O>, oneshot::Sender<Result<Applied>>),
     Start(Topic, Start, oneshot::Sender<Result<Position>>),
     Published(Vec<u64>, oneshot::Sender<Result<()>>),
+    Operate(Operation, oneshot::Sender<Result<Vec<Row>>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -71,6 +76,7 @@ impl<E: Effect> Engine<E> {
                 Command::Published(events, answer) => {
                     drop(answer.send(self.write(|settling| settling.published(&events))));
                 }
+                Command::Operate(operation, answer) => drop(answer.send(self.operate(operation))),
                 Command::Close(answer) => {
                     calls.close();
                     drop(answer.send(self.shared.close()));
@@ -98,6 +104,40 @@ impl<E: Effect> Engine<E> {
             Err(error) => self.recover(error),
         }
         written
+    }
+
+    fn operate(&mut self, operation: Operation) -> Result<Vec<Row>> {
+        let rows = match operation {
+            Operation::Replay { ids, .. } if ids.len() > Operation::MOST => {
+                let sentence = format!("{} dead letters are too many for one transaction", ids.len());
+                return Err(Error::new(ErrorCode::ConfigValue, sentence));
+            }
+            Operation::Replay { ids, rehearsal: Rehearsal::Real } => {
+                self.write(|settling| settling.replay(as_they_are(ids)))?
+            }
+            Operation::Replay { ids, rehearsal: Rehearsal::Plan } => self.rehearse(as_they_are(ids))?,
+            Operation::Fix { id, value } => {
+                let unreadable = || Error::new(ErrorCode::ConfigValue, "the mended value is no bytes");
+                let value = Some(value.to_bytes().ok_or_else(unreadable)?);
+                self.write(|settling| settling.replay(vec![Request { id, value }]))?
+            }
+            Operation::Discard { id, reason } => vec![self.write(|settling| settling.discard(id, &reason))?],
+            Operation::Pause { .. } | Operation::Resume { .. } | Operation::Backup { .. } => Vec::new(),
+        };
+        Ok(rows.into_iter().map(Row::Replayed).collect())
+    }
+
+    /// What a replay would do: it is done and given up.
+    fn rehearse(&mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
+        let mut rehearsed = Vec::new();
+        let given_up: Result<()> = self.write(|settling| {
+            rehearsed = settling.replay(requests)?;
+            Err(Error::new(ErrorCode::Closed, REHEARSED))
+        });
+        match given_up {
+            Err(error) if error.code() != ErrorCode::Closed || rehearsed.is_empty() => Err(error),
+            _ => Ok(rehearsed),
+        }
     }
 
     fn tell(&self) {

@@ -11,12 +11,12 @@ use super::totals::{TOTALS, Totals};
 use crate::store::StoreIdentity;
 use crate::{Error, ErrorCode, Result};
 
-/// The format that this library writes.
-pub(super) const FORMAT: u32 = 1;
+/// The format that this library writes. The second one has dead letters that were replayed or discarded.
+pub(super) const FORMAT: u32 = 2;
 
 /// Brings a file from format n + 1 to n + 2, for the n-th of them.
 type Migration = fn(&WriteTransaction) -> Result<()>;
-const MIGRATIONS: [Migration; FORMAT as usize - 1] = [];
+const MIGRATIONS: [Migration; FORMAT as usize - 1] = [|_| Ok(())];
 
 const FORMAT_ROW: &str = "format";
 const IDENTITY_ROW: &str = "identity";

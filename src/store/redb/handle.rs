@@ -1,6 +1,7 @@
 //! The handle of a redb store.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use super::fault::fault;
 use super::format::prepare;
 use super::inventory::Inventory;
 use super::lock::holder;
-use super::office::Office;
+use super::office::{Office, Steered};
 use super::presence::look;
 use super::reader::StoreReader;
 use super::settings::{RedbSettings, Socket};
 use super::shared::{Open, Shared};
-use super::socket::{listen, serve, socket_path};
+use super::socket::{Desk, listen, serve, socket_path};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::shutdown::Tasks;
 use crate::store::{Applied, BackOffice, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
@@ -45,12 +46,17 @@ pub type RedbDeliveries = RedbStore<DeliveryOrder>;
 /// assert_eq!(store.identity().group, "inventory");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug)]
 pub struct RedbStore<O: Order> {
     calls: mpsc::Sender<Command<O>>,
     shared: Arc<Shared>,
-    news: watch::Receiver<u64>,
+    office: Arc<Office<O>>,
     tasks: Tasks,
+}
+
+impl<O: Order> fmt::Debug for RedbStore<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedbStore").field("shared", &self.shared).finish_non_exhaustive()
+    }
 }
 
 impl RedbInventory {
@@ -151,8 +157,8 @@ impl<O: Order> Store<O> for RedbStore<O> {
     }
 
     fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
-        let (calls, shared, news) = (self.calls.downgrade(), Arc::clone(&self.shared), self.news.clone());
-        Some(Arc::new(Office { calls, shared, news }))
+        let office: Arc<dyn BackOffice> = self.office.clone();
+        Some(office)
     }
 }
 
@@ -188,23 +194,24 @@ pub(super) fn start<E: Effect>(
         .name("orderflow-store".into())
         .spawn(move || engine.run(served))
         .map_err(|error| Error::new(ErrorCode::Internal, "the store's thread cannot be started").caused_by(error))?;
-    let tasks = Tasks::new();
+    let office = Office { calls: calls.downgrade(), shared: Arc::clone(&shared), news, steering: Steered::default() };
+    let (tasks, office) = (Tasks::new(), Arc::new(office));
     if settings.socket == Socket::Beside {
-        answer_others(&tasks, &shared);
+        answer_others(&tasks, Desk { shared: Arc::clone(&shared), office: office.clone() });
     }
-    Ok(RedbStore { calls, shared, news, tasks })
+    Ok(RedbStore { calls, shared, office, tasks })
 }
 
 /// Opens the socket beside the store. A store without one works all the same, for this process.
-fn answer_others(tasks: &Tasks, shared: &Arc<Shared>) {
-    let path = socket_path(shared.path());
+fn answer_others(tasks: &Tasks, desk: Desk) {
+    let path = socket_path(desk.shared.path());
     let Ok(runtime) = tokio::runtime::Handle::try_current() else {
         tracing::warn!("the store was opened outside of a tokio runtime: it does not answer other processes");
         return;
     };
     let entered = runtime.enter();
     match listen(&path) {
-        Ok(listener) => tasks.spawn(serve(Arc::clone(shared), listener, path, tasks.stop_signal())),
+        Ok(listener) => tasks.spawn(serve(desk, listener, path, tasks.stop_signal())),
         Err(error) => {
             let path = path.display();
             tracing::warn!(%error, "no socket {path}: other processes cannot ask the store while this one holds it");

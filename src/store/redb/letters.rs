@@ -10,7 +10,7 @@ use super::tables::{DEAD_LETTERS, Tables, bytes_of};
 use super::totals::Totals;
 use crate::order::{IDENTITY_HEADER, Identity, Order};
 use crate::store::dead_letter::{Letter, Spot, encode_original};
-use crate::store::{DeadLetter, EventId, Original, OutboxRow};
+use crate::store::{DeadLetter, DeadLetterState, EventId, Original, OutboxRow};
 use crate::{Error, ErrorCode, Result};
 
 /// How many open letters are known by heart; beyond it each applied order is looked up.
@@ -35,7 +35,8 @@ impl OpenLetters {
         for row in table.iter().map_err(fault)? {
             let (_, value) = row.map_err(fault)?;
             let letter = Letter::decode(value.value())?;
-            if letter.is_open() {
+            let by_place = letter.state == DeadLetterState::Replayed && letter.identity.is_none();
+            if letter.is_open() || by_place {
                 open.add(letter.identity.as_deref(), letter.first);
             }
         }
@@ -95,13 +96,22 @@ impl Desk<'_, '_> {
             Some(earlier) => letter.after(earlier),
             None => letter,
         };
+        let letter = Letter { bytes: if letter.is_open() { letter.bytes } else { 0 }, ..letter };
         self.totals.letter_bytes = self.totals.letter_bytes.saturating_sub(had).saturating_add(letter.bytes);
         if self.totals.letter_bytes > self.max_bytes {
             return Err(full(self.max_bytes));
         }
+        if !letter.is_open() {
+            return self.put(id, &letter);
+        }
         self.tables.originals.insert(id.as_bytes(), bytes.as_slice()).map_err(fault)?;
         self.open.add(letter.identity.as_deref(), letter.first);
-        self.put(id, &letter)?;
+        self.put_and_tell(id, &letter)
+    }
+
+    /// Writes a letter, with an event that tells of it.
+    pub(super) fn put_and_tell(&mut self, id: EventId, letter: &Letter) -> Result<()> {
+        self.put(id, letter)?;
         self.announce(OutboxRow::DeadLetter { id, version: letter.version })?;
         self.open.told = self.totals.event;
         Ok(())
@@ -110,9 +120,14 @@ impl Desk<'_, '_> {
     /// A copy was applied: closes the letter, if there is one, and lets its record go.
     pub(super) fn resolve(&mut self, id: EventId) -> Result<()> {
         let Some(letter) = self.letter(id)?.filter(Letter::is_open) else { return Ok(()) };
+        self.close(id, letter, DeadLetterState::Resolved)
+    }
+
+    /// Closes an open letter, and lets its record go.
+    pub(super) fn close(&mut self, id: EventId, letter: Letter, state: DeadLetterState) -> Result<()> {
         self.totals.letter_bytes = self.totals.letter_bytes.saturating_sub(letter.bytes);
         self.tables.originals.remove(id.as_bytes()).map_err(fault)?;
-        self.put(id, &letter.resolved())
+        self.put(id, &letter.closed(state))
     }
 
     /// Appends an event to the outbox.
@@ -158,7 +173,7 @@ pub(super) fn letter_of(
 ) -> Letter {
     Letter {
         kind,
-        state: crate::store::DeadLetterState::Open,
+        state: DeadLetterState::Open,
         code: cause.code.clone().into_owned(),
         reason: cause.reason.clone(),
         identity: identity.map(header_of),

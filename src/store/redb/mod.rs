@@ -10,6 +10,7 @@
 //! back from the file at any time.
 
 mod again;
+mod backup;
 mod deliveries;
 mod effect;
 mod engine;
@@ -22,10 +23,12 @@ mod letters;
 mod lock;
 mod memory;
 mod office;
+mod operator;
 mod page;
 mod presence;
 mod reader;
 mod recall;
+mod replay;
 mod setter;
 mod settings;
 mod shared;
@@ -38,6 +41,7 @@ mod transaction;
 mod verify;
 
 pub use self::handle::{RedbDeliveries, RedbInventory, RedbStore};
+pub use self::operator::StoreOperator;
 pub use self::reader::{Answer, StoreReader};
 pub use self::setter::{PositionPlan, PositionSetter};
 pub use self::settings::{RedbSettings, Socket};

@@ -1,13 +1,14 @@
-//! The events of a redb store that wait for the relay.
+//! The back office of a redb store.
 
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use redb::ReadTransaction;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::backup::back_up;
 use super::effect::Effect;
 use super::engine::{Command, gone};
 use super::fault::{closed, fault};
@@ -17,7 +18,9 @@ use super::topics::Topics;
 use super::transaction::Settling;
 use crate::order::Order;
 use crate::store::dead_letter::{Letter, decode_original};
-use crate::store::{BACKFILL, BackOffice, EventId, Origin, Original, OutboxRow, SetAside, Waiting};
+use crate::store::{
+    BACKFILL, BackOffice, EventId, Operation, Origin, Original, OutboxRow, Row, SetAside, SteeredRow, Steering, Waiting,
+};
 use crate::{Error, ErrorCode, Result};
 
 /// How many rows of the outbox a page looks at.
@@ -32,7 +35,12 @@ pub(super) struct Office<O> {
     pub(super) calls: mpsc::WeakSender<Command<O>>,
     pub(super) shared: Arc<Shared>,
     pub(super) news: watch::Receiver<u64>,
+    /// The consumer that operators steer.
+    pub(super) steering: Steered,
 }
+
+/// Where the consumer is named that operators steer.
+pub(super) type Steered = Arc<Mutex<Option<Weak<dyn Steering>>>>;
 
 impl<O: Order> BackOffice for Office<O> {
     fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
@@ -45,17 +53,53 @@ impl<O: Order> BackOffice for Office<O> {
     }
 
     fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>> {
+        async move { self.call(|answer| Command::Published(events, answer)).await }.boxed()
+    }
+
+    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>> {
         async move {
-            let (answer, answered) = oneshot::channel();
-            let calls = self.calls.upgrade().ok_or_else(closed)?;
-            calls.send(Command::Published(events, answer)).await.map_err(gone)?;
-            answered.await.map_err(gone)?
+            match operation {
+                Operation::Pause { topic, partition } => {
+                    self.steer()?.pause(&topic, partition)?;
+                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true })])
+                }
+                Operation::Resume { topic, partition } => {
+                    self.steer()?.resume(&topic, partition)?;
+                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: false })])
+                }
+                Operation::Backup { to } => {
+                    let shared = Arc::clone(&self.shared);
+                    let copied = tokio::task::spawn_blocking(move || back_up(&shared, &to)).await;
+                    copied.map_err(|error| Error::new(ErrorCode::Internal, "a copy ended").caused_by(error))?
+                }
+                Operation::Replay { .. } | Operation::Fix { .. } | Operation::Discard { .. } => {
+                    self.call(|answer| Command::Operate(operation, answer)).await
+                }
+            }
         }
         .boxed()
     }
 
+    fn obey(&self, steering: Weak<dyn Steering>) {
+        *self.steering.lock().unwrap_or_else(PoisonError::into_inner) = Some(steering);
+    }
+
     fn news(&self) -> watch::Receiver<u64> {
         self.news.clone()
+    }
+}
+
+impl<O: Order> Office<O> {
+    async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send) -> Result<T> {
+        let (answer, answered) = oneshot::channel();
+        let calls = self.calls.upgrade().ok_or_else(closed)?;
+        calls.send(command(answer)).await.map_err(gone)?;
+        answered.await.map_err(gone)?
+    }
+
+    fn steer(&self) -> Result<Arc<dyn Steering>> {
+        let named = self.steering.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
+        named.ok_or_else(|| Error::new(ErrorCode::Closed, "no running consumer holds the store"))
     }
 }
 

@@ -26,8 +26,8 @@ use crate::store::pack::Unpack;
 use crate::store::schedule::date_of_day;
 use crate::store::standing::Standing;
 use crate::store::{
-    ADOPTED, BACKFILL, DeadLetterRow, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow, OriginalRow,
-    PositionRow, Query, Row, StockRow, Text, Topic,
+    ADOPTED, BACKFILL, DeadLetterRow, DeadLetterState, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow,
+    OriginalRow, PositionRow, Query, Row, StockRow, Text, Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -291,7 +291,7 @@ fn letter_row(topics: &Topics, id: EventId, letter: Letter) -> Result<DeadLetter
         attempts: letter.attempts,
         first_failed: instant(letter.failed.0),
         last_failed: instant(letter.failed.1),
-        replayed: false,
+        replayed: letter.state == DeadLetterState::Replayed,
     })
 }
 

@@ -67,7 +67,15 @@ impl StoreReader {
 
     /// Whether another handle, mostly of another process, holds the store and answers on its socket.
     pub(super) fn is_remote(&self) -> bool {
-        matches!(self.0, Way::There(_))
+        self.socket().is_some()
+    }
+
+    /// The socket of the process that holds the store.
+    pub(super) fn socket(&self) -> Option<Arc<Path>> {
+        match &self.0 {
+            Way::Here(_) => None,
+            Way::There(socket) => Some(Arc::clone(socket)),
+        }
     }
 
     /// Puts a question. Its answer is read page by page.

@@ -28,8 +28,9 @@ use crate::{Error, ErrorCode, Result};
 #[derive(Debug)]
 pub struct PositionSetter(Held);
 
+/// A store that this process holds.
 #[derive(Debug)]
-enum Held {
+pub(super) enum Held {
     Inventory(RedbInventory),
     Deliveries(RedbDeliveries),
 }
@@ -155,9 +156,7 @@ impl PositionSetter {
 /// Whose store it is, unless a process holds it.
 async fn free_store(path: &Path) -> Result<IdentityRow> {
     let reader = StoreReader::open(path).await?;
-    let rows = reader.ask(Query::Identity).rows().await?;
-    let owner = rows.into_iter().find_map(|row| if let Row::Identity(row) = row { Some(row) } else { None });
-    let owner = owner.ok_or_else(|| Error::new(ErrorCode::StoreCorrupt, "the store does not say whose it is"))?;
+    let owner = owner_of(&reader).await?;
     if reader.is_remote() {
         let message = format!("process {} holds the store {}", owner.process, path.display());
         let remedy = "its partitions run: stop it, set the position, start it again";
@@ -166,7 +165,15 @@ async fn free_store(path: &Path) -> Result<IdentityRow> {
     Ok(owner)
 }
 
-fn hold(path: PathBuf, owner: &IdentityRow) -> Result<Held> {
+/// Whose store it is.
+pub(super) async fn owner_of(reader: &StoreReader) -> Result<IdentityRow> {
+    let rows = reader.ask(Query::Identity).rows().await?;
+    let owner = rows.into_iter().find_map(|row| if let Row::Identity(row) = row { Some(row) } else { None });
+    owner.ok_or_else(|| Error::new(ErrorCode::StoreCorrupt, "the store does not say whose it is"))
+}
+
+/// Takes hold of a store.
+pub(super) fn hold(path: PathBuf, owner: &IdentityRow) -> Result<Held> {
     let settings = RedbSettings::default();
     if owner.order_type == InventoryOrder::TYPE {
         return RedbInventory::open_with(path, &owner.group, settings).map(Held::Inventory);

@@ -1,7 +1,8 @@
 //! The Unix socket beside a store, on which the process that holds it answers others.
 //!
 //! ```text
-//!  -> {"verify":null} or {"stock":{"products":["02758"]}}        one line, at most 64 kB
+//!  -> {"verify":null} or {"stock":{"products":["02758"]}}        one line, at most 4 MB
+//!  -> {"discard":{"id":"...","reason":"..."}}                   an operation, likewise
 //!  <- {"row":{"stock":{...}}}                                    a line a row
 //!  <- {"end":null} or {"error":{"code":"STO-FOREIGN","message":"..."}}
 //! ```
@@ -24,13 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::page::page;
 use super::shared::Shared;
-use crate::store::{Query, Row};
+use crate::store::{BackOffice, Operation, Query, Row};
 use crate::{Error, ErrorCode, Result};
 
 /// How many others may ask at a time; more wait to be accepted.
 const CALLERS: usize = 8;
-/// The longest question.
-const QUESTION_BYTES: u64 = 64 << 10;
+/// The longest question: an operation may bring a mended order.
+const QUESTION_BYTES: u64 = 4 << 20;
 /// The longest row: a dead letter with its record.
 const ROW_BYTES: u64 = 64 << 20;
 /// How many rows a caller takes at a time.
@@ -79,8 +80,15 @@ pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(socket.into())
 }
 
+/// Who answers what.
+#[derive(Clone)]
+pub(super) struct Desk {
+    pub(super) shared: Arc<Shared>,
+    pub(super) office: Arc<dyn BackOffice>,
+}
+
 /// Answers until it is told to stop; then the socket is removed.
-pub(super) async fn serve(shared: Arc<Shared>, listener: UnixListener, path: PathBuf, stop: CancellationToken) {
+pub(super) async fn serve(desk: Desk, listener: UnixListener, path: PathBuf, stop: CancellationToken) {
     let ours = std::fs::symlink_metadata(&path).map(|found| (found.dev(), found.ino())).ok();
     let free = Arc::new(Semaphore::new(CALLERS));
     let mut callers = JoinSet::new();
@@ -92,9 +100,9 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: UnixListener, path: Pat
                 tokio::time::sleep(PAUSE).await;
                 continue;
             };
-            let shared = Arc::clone(&shared);
+            let desk = desk.clone();
             callers.spawn(async move {
-                if let Err(error) = answer(shared, BufReader::new(stream)).await {
+                if let Err(error) = answer(desk, BufReader::new(stream)).await {
                     tracing::debug!(%error, "a caller of the store's socket went away");
                 }
                 drop(permit);
@@ -111,13 +119,17 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: UnixListener, path: Pat
     drop(listener);
 }
 
-async fn answer(shared: Arc<Shared>, mut stream: BufReader<UnixStream>) -> io::Result<()> {
+async fn answer(desk: Desk, mut stream: BufReader<UnixStream>) -> io::Result<()> {
+    let Desk { shared, office } = desk;
     let mut question = Vec::new();
     timeout(HELLO, (&mut stream).take(QUESTION_BYTES).read_until(b'\n', &mut question)).await??;
     let query: Query = match serde_json::from_slice(&question) {
         Ok(query) => query,
         // A process that only looks whether somebody answers says nothing.
         Err(_) if question.is_empty() => return Ok(()),
+        Err(error) if error.is_data() && serde_json::from_slice::<Operation>(&question).is_ok() => {
+            return operate(&*office, &question, &mut stream).await;
+        }
         Err(error) => return send(&mut stream, &[refusal("the question cannot be read", &error)]).await,
     };
     let query = Arc::new(query);
@@ -141,6 +153,16 @@ async fn answer(shared: Arc<Shared>, mut stream: BufReader<UnixStream>) -> io::R
             return Ok(());
         }
     }
+}
+
+/// Does what an operator asks for, and tells what was done.
+async fn operate(office: &dyn BackOffice, question: &[u8], stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+    let operation: Operation = serde_json::from_slice(question).map_err(io::Error::other)?;
+    let lines: Vec<Line> = match office.operate(operation).await {
+        Ok(rows) => rows.into_iter().map(|row| Line::Row(Box::new(row))).chain([Line::End(())]).collect(),
+        Err(error) => vec![Line::Error { code: error.code().as_str().to_owned(), message: error.to_string() }],
+    };
+    send(stream, &lines).await
 }
 
 fn refusal(sentence: &str, cause: &dyn std::error::Error) -> Line {
@@ -170,7 +192,7 @@ impl Caller {
         Ok(Self { stream: BufReader::new(stream), ended: false })
     }
 
-    pub(super) async fn ask(&mut self, query: &Query) -> Result<()> {
+    pub(super) async fn ask(&mut self, query: &impl Serialize) -> Result<()> {
         let mut question = serde_json::to_vec(query).map_err(unreachable)?;
         question.push(b'\n');
         timeout(HELLO, self.stream.write_all(&question)).await.map_err(unreachable)?.map_err(unreachable)
@@ -209,7 +231,15 @@ fn unreachable(cause: impl Into<crate::BoxError>) -> Error {
 
 /// The error that the other process told.
 fn told(code: &str, message: String) -> Error {
-    let known = [ErrorCode::StoreForeign, ErrorCode::StoreCorrupt, ErrorCode::Closed, ErrorCode::Protocol];
+    let known = [
+        ErrorCode::StoreForeign,
+        ErrorCode::StoreCorrupt,
+        ErrorCode::Closed,
+        ErrorCode::Protocol,
+        ErrorCode::UnknownTopic,
+        ErrorCode::Input,
+        ErrorCode::ConfigValue,
+    ];
     let code = known.into_iter().find(|known| known.as_str() == code).unwrap_or(ErrorCode::StoreIo);
     let sentence = message.strip_prefix(&format!("{code}: ")).map(ToOwned::to_owned);
     Error::new(code, sentence.unwrap_or(message))

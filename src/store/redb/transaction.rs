@@ -162,7 +162,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
     }
 
     /// Writes a row of the ledger, if it has orders, and begins another.
-    fn keep(&mut self, row: &mut LedgerWriter) -> Result<()> {
+    pub(super) fn keep(&mut self, row: &mut LedgerWriter) -> Result<()> {
         if row.orders() > 0 {
             let key = (self.memory.totals.transaction, self.rows);
             self.tables.ledger.insert(key, row.bytes()).map_err(fault)?;
@@ -174,7 +174,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
     }
 
     /// Tells the relay of the rows that a part has written.
-    fn announce(&mut self, (transaction, first_row): (u64, u32)) -> Result<()> {
+    pub(super) fn announce(&mut self, (transaction, first_row): (u64, u32)) -> Result<()> {
         let rows = self.rows.saturating_sub(first_row);
         if E::ANNOUNCED && rows > 0 {
             self.desk().announce(OutboxRow::Scheduled { transaction, first_row, rows })?;
@@ -185,6 +185,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
     fn entry(&mut self, here: Here<'_>, entry: Entry<E::Order>, row: &mut LedgerWriter) -> Result<Outcome> {
         let Entry { offset, timestamp, identity, work } = entry;
         let (identity, place) = (identity.as_ref(), (offset, timestamp));
+        if self.was_replayed(here, identity, offset)? {
+            return Ok(Outcome::Duplicate);
+        }
         match work {
             Work::Apply(order) => self.apply(here, place, identity, &order, row),
             Work::Refuse(cause) => {
@@ -235,7 +238,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
     }
 
     /// Whether the order was not settled before; it is now.
-    fn is_new(&mut self, identity: Option<&Identity>, timestamp: i64) -> Result<bool> {
+    pub(super) fn is_new(&mut self, identity: Option<&Identity>, timestamp: i64) -> Result<bool> {
         let totals = &mut self.memory.totals;
         let sane = totals.log.sane(timestamp, self.now);
         if let Some(identity) = identity {
@@ -265,7 +268,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         })
     }
 
-    fn finish(&mut self) -> Result<()> {
+    pub(super) fn finish(&mut self) -> Result<()> {
         let Memory { applied, totals, effect, forgetting, .. } = &mut *self.memory;
         applied.write(&mut Shelving { tables: self.tables, totals })?;
         if effect.write(&mut self.tables.effect)? == Written::Folded {
@@ -278,7 +281,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         Ok(())
     }
 
-    fn desk(&mut self) -> Desk<'_, 't> {
+    pub(super) fn desk(&mut self) -> Desk<'_, 't> {
         Desk {
             tables: self.tables,
             totals: &mut self.memory.totals,

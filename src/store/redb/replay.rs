@@ -1,0 +1,174 @@
+//! Trying again what was set aside, in one transaction that changes no position of a log.
+//!
+//! ```text
+//!  open? --no--> duplicate
+//!    | yes: decode -> identity -> effect --applied--> replayed: line in the ledger, the record is let go
+//!    |                                   \--refused--> a refusal, open, one attempt more
+//!    +--not an order--> open, one attempt more, its first origin as it was
+//! ```
+//! What is replayed is accounted for under a topic of its own that no topic of Kafka can be called: so the audit adds up.
+
+use super::effect::{At, Decision, Effect};
+use super::tables::bytes_of;
+use super::transaction::{Here, Settling};
+use crate::Result;
+use crate::order::{Identity, Order, Violation};
+use crate::place::TopicId;
+use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::ledger::{Head, LedgerWriter};
+use crate::store::standing::Standing;
+use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, Position, ReplayRow, Replayed, Settled, Topic};
+
+/// Kafka allows no parentheses in names.
+const TOPIC: &str = "(replay)";
+
+/// A dead letter that is to be tried again.
+pub(super) struct Request {
+    pub(super) id: EventId,
+    /// A mended value.
+    pub(super) value: Option<Vec<u8>>,
+}
+
+impl<E: Effect> Settling<'_, '_, E> {
+    /// Tries dead letters again, each once.
+    pub(super) fn replay(mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
+        let topic = Topic::new(TopicId::NONE, TOPIC);
+        let number = self.memory.topics.number(&topic, &mut self.tables.topics)?;
+        let here = Here { topic: &topic, number, partition: BACKFILL };
+        self.memory.totals.transaction += 1;
+        let mut standing = self.memory.standing(self.tables, here.key())?.clone();
+        let (version, before) = (standing.position.version.saturating_add(1), standing.position.next);
+        let written = (self.memory.totals.transaction, self.rows);
+        let head = Head { topic: number, partition: BACKFILL, version };
+        let mut row = LedgerWriter::new(head, self.memory.buffer());
+        self.memory.effect.begin_row();
+        let (mut rows, mut next) = (Vec::with_capacity(requests.len()), before);
+        for request in requests {
+            if row.is_full() {
+                self.keep(&mut row)?;
+            }
+            let id = request.id;
+            let (did, reason) = self.replay_one(next, request, &mut row)?;
+            if did == Replayed::Apply {
+                next = next.saturating_add(1);
+                standing.counts.applied = standing.counts.applied.saturating_add(1);
+            }
+            rows.push(ReplayRow { id, did, reason });
+        }
+        self.keep(&mut row)?;
+        self.memory.give_back(row.into_buffer());
+        self.announce(written)?;
+        if next > before {
+            let token = fastrand::u128(..);
+            let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
+            self.memory.stand(self.tables, here.key(), Standing { position, written, ..standing })?;
+        }
+        self.finish()?;
+        Ok(rows)
+    }
+
+    fn replay_one(&mut self, at: i64, request: Request, row: &mut LedgerWriter) -> Result<(Replayed, String)> {
+        let id = request.id;
+        let Some(letter) = self.desk().letter(id)? else {
+            return Ok((Replayed::Fail, "there is no such dead letter".to_owned()));
+        };
+        if !letter.is_open() {
+            return Ok((Replayed::Duplicate, format!("it is {} already", letter.state)));
+        }
+        let kept = bytes_of(&self.tables.originals, id.as_bytes())?;
+        let Some(original) = kept.map(|row| decode_original(&row)).transpose()? else {
+            return Ok((Replayed::Fail, "its record is not kept any more".to_owned()));
+        };
+        let headers = original.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
+        let (value, identity) = match &request.value {
+            // What is wrong with the headers is not mended by another value; the name of the letter stands for it.
+            Some(mended) => (Some(&mended[..]), Ok(())),
+            None => (original.value.as_deref(), Identity::from_headers(headers).map(drop)),
+        };
+        let order = identity.and_then(|()| value.ok_or_else(Violation::value_missing)).and_then(E::Order::decode);
+        match order {
+            Ok(order) => self.replay_order(at, id, letter, &order, row),
+            Err(violation) => {
+                let reason = violation.to_string();
+                self.fail_again(id, letter, violation.code().as_str(), reason)
+            }
+        }
+    }
+
+    fn replay_order(
+        &mut self,
+        offset: i64,
+        id: EventId,
+        letter: Letter,
+        order: &E::Order,
+        row: &mut LedgerWriter,
+    ) -> Result<(Replayed, String)> {
+        let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
+        let (identity, timestamp) = (identity.as_ref(), letter.timestamp);
+        // A refusal's identity is in the set already: only a replay reopens it.
+        if letter.kind == DeadLetterKind::DeadLetter && !self.is_new(identity, timestamp)? {
+            self.desk().resolve(id)?;
+            return Ok((Replayed::Duplicate, "an order of this identity was settled before".to_owned()));
+        }
+        let in_log = letter.first.partition != BACKFILL;
+        let written = in_log.then(|| self.memory.totals.log.sane(timestamp, self.now));
+        let at = At { identity, offset, timestamp, written };
+        match self.memory.effect.decide(order, at, &self.tables.effect, row)? {
+            Decision::Applied => {
+                self.desk().close(id, letter, DeadLetterState::Replayed)?;
+                Ok((Replayed::Apply, String::new()))
+            }
+            Decision::Refused { code, reason } => {
+                let letter = Letter { kind: DeadLetterKind::Refused, ..letter };
+                self.fail_again(id, letter, code, reason)
+            }
+        }
+    }
+
+    /// It stays open; its first origin stays, and its attempts add up.
+    fn fail_again(&mut self, id: EventId, letter: Letter, code: &str, reason: String) -> Result<(Replayed, String)> {
+        let sentence = format!("{code}: {reason}");
+        let letter = Letter {
+            code: code.to_owned(),
+            reason,
+            attempts: letter.attempts.saturating_add(1),
+            failed: (letter.failed.0, self.now),
+            version: letter.version.saturating_add(1),
+            ..letter
+        };
+        self.desk().put_and_tell(id, &letter)?;
+        Ok((Replayed::Fail, sentence))
+    }
+
+    /// Closes an open letter for good.
+    pub(super) fn discard(mut self, id: EventId, reason: &str) -> Result<ReplayRow> {
+        let found = self.desk().letter(id)?;
+        let row = |did, reason: String| ReplayRow { id, did, reason };
+        let Some(letter) = found else { return Ok(row(Replayed::Fail, "there is no such dead letter".to_owned())) };
+        if !letter.is_open() {
+            return Ok(row(Replayed::Duplicate, format!("it is {} already", letter.state)));
+        }
+        let reason = format!("discarded: {reason} (it was: {})", letter.reason);
+        let letter = Letter { reason: reason.clone(), ..letter };
+        self.desk().close(id, letter, DeadLetterState::Discarded)?;
+        self.finish()?;
+        Ok(row(Replayed::Discard, reason))
+    }
+}
+
+/// Requests without a mended value.
+pub(super) fn as_they_are(ids: Vec<EventId>) -> Vec<Request> {
+    ids.into_iter().map(|id| Request { id, value: None }).collect()
+}
+
+impl<E: Effect> Settling<'_, '_, E> {
+    /// Whether the record of a place without identity was replayed: then it counts as settled.
+    pub(super) fn was_replayed(&mut self, here: Here<'_>, identity: Option<&Identity>, offset: i64) -> Result<bool> {
+        if identity.is_some() || !self.memory.open.may_have(None, here.spot(offset)) {
+            return Ok(false);
+        }
+        let letter = bytes_of(&self.tables.dead_letters, here.event_id(None, offset).as_bytes())?;
+        let letter = letter.map(|row| Letter::decode(&row)).transpose()?;
+        Ok(letter.is_some_and(|letter| letter.state == DeadLetterState::Replayed))
+    }
+}

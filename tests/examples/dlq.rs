@@ -1,0 +1,78 @@
+//! `orders dlq`, `pause`, `resume`, `backup` as programs.
+
+use serde_json::{Value, json};
+
+use std::path::Path;
+
+use super::support::ndjson;
+use super::*;
+
+/// The command's rows.
+fn orders_dlq(arguments: &[&str], store: &Path, code: i32) -> Vec<Value> {
+    let run =
+        super::support::example::example("orders").args(arguments).args(["--json", "--store"]).arg(store).run(WORK);
+    ndjson::parse(run.with_code(code).stdout.lines())
+}
+
+#[test]
+fn dead_letters_are_listed_shown_mended_replayed_and_discarded() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("inventory.redb");
+        let bad = folder.path().join("bad.ndjson");
+        let delivery =
+            json!({"order_id": "7", "product_id": "1", "quantity": 1, "type": "delivery", "timestamp": "5/30/2023"});
+        std::fs::write(&bad, format!("{delivery}\n")).expect("it is written");
+        // A delivery order on the inventory topic is what no inventory consumer can read.
+        example(broker, "delivery_producer").arg("-q").args(["--topic", "inventory_orders"]).arg(&bad).run(WORK).ok();
+        example(broker, "inventory_consumer").args(["-q", "-e", "--store"]).arg(&store).run(WORK).ok();
+        let listed = orders_dlq(&["dlq", "list"], &store, 0);
+        let keys: Vec<_> = listed[0].as_object().expect("an object").keys().map(String::as_str).collect();
+        let mut promised = [
+            "id",
+            "kind",
+            "code",
+            "reason",
+            "topic",
+            "partition",
+            "offset",
+            "attempts",
+            "first_failed",
+            "last_failed",
+            "replayed",
+        ];
+        promised.sort_unstable();
+        let mut keys = keys;
+        keys.sort_unstable();
+        assert_eq!(keys, promised);
+        let id = listed[0]["id"].as_str().expect("a name").to_owned();
+        assert_eq!((&listed[0]["kind"], &listed[0]["replayed"]), (&json!("dead_letter"), &json!(false)));
+        assert_eq!(orders_dlq(&["dlq", "show", &id], &store, 0)[0]["value"], json!(delivery.to_string()));
+        let plan = orders_dlq(&["dlq", "replay", "--plan"], &store, 1);
+        assert_eq!((plan[0]["id"].as_str(), &plan[0]["would"]), (Some(&*id), &json!("fail")));
+        let fixed = orders_dlq(&["dlq", "fix", &id, "--set", "type=inventory"], &store, 0);
+        assert_eq!(fixed[0]["did"], json!("apply"));
+        assert_eq!(orders_dlq(&["dlq", "replay", &id], &store, 0)[0]["did"], json!("duplicate"));
+        assert!(orders_dlq(&["dlq", "list"], &store, 0).is_empty());
+        assert_eq!(orders_dlq(&["dlq", "list", "--all"], &store, 0)[0]["replayed"], json!(true));
+        assert_eq!(orders_dlq(&["verify"], &store, 0)[0]["holds"], json!(true));
+
+        let copy = folder.path().join("copy.redb");
+        let to = copy.to_string_lossy().into_owned();
+        orders_dlq(&["backup", "--to", &to], &store, 0);
+        assert_eq!(orders_dlq(&["stock"], &copy, 0), orders_dlq(&["stock"], &store, 0));
+        orders_dlq(&["pause", "inventory_orders"], &store, 1);
+        let running = example(broker, "inventory_consumer").args(["-q", "--store"]).arg(&store).start();
+        until_held(&store);
+        assert_eq!(orders_dlq(&["pause", "inventory_orders/0"], &store, 0)[0]["paused"], json!(true));
+        assert_eq!(orders_dlq(&["resume", "inventory_orders"], &store, 0)[0]["paused"], json!(false));
+        running.signal(super::support::program::Signal::Terminate);
+        running.finish(WORK).ok();
+    });
+}
+
+/// Waits until a consumer answers on the store's socket.
+fn until_held(store: &Path) {
+    let socket = store.with_extension("redb.sock");
+    super::support::wait::until("the store is held", WORK, || socket.exists().then_some(()));
+}
