@@ -81,10 +81,7 @@ impl Identity {
     /// # Errors
     /// `ORD-IDENTITY`: the value is empty.
     pub fn from_header(value: &[u8]) -> Result<Self, Violation> {
-        if value.is_empty() {
-            return Err(Violation::new(ViolationCode::Identity, "the header `idempotency-key` is empty"));
-        }
-        Ok(numbered_form(value).unwrap_or_else(|| Self::Opaque(value.into())))
+        IdentityReader::default().of_value(value)
     }
 
     /// The identity among a record's headers (key and value), if there is one.
@@ -94,16 +91,7 @@ impl Identity {
     pub fn from_headers<'a>(
         headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
     ) -> Result<Option<Self>, Violation> {
-        let mut found = None;
-        for (key, value) in headers {
-            if key != IDENTITY_HEADER.as_bytes() {
-                continue;
-            }
-            if found.replace(Self::from_header(value.unwrap_or_default())?).is_some() {
-                return Err(Violation::new(ViolationCode::Identity, "the header `idempotency-key` is there twice"));
-            }
-        }
-        Ok(found)
+        IdentityReader::default().read(headers)
     }
 
     /// How many bytes [`Identity::write_header`] appends.
@@ -148,12 +136,50 @@ impl Identity {
     }
 }
 
-/// Reads `of1:<source>:<n>`; `None` for everything else, however near it comes.
-fn numbered_form(value: &[u8]) -> Option<Identity> {
-    let rest = value.strip_prefix(PREFIX)?;
-    let colon = rest.iter().position(|byte| *byte == b':')?;
-    let (source, digits) = (rest.get(..colon)?, rest.get(colon + 1..)?);
-    Some(Identity::Numbered { source: Source::from_bytes(source)?, index: canonical_index(digits)? })
+/// Reads the identities of records in a row. They usually share a source, which is checked once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct IdentityReader {
+    last: Option<Source>,
+}
+
+impl IdentityReader {
+    /// As [`Identity::from_headers`].
+    pub(crate) fn read<'a>(
+        &mut self,
+        headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Result<Option<Identity>, Violation> {
+        let mut found = None;
+        for (key, value) in headers {
+            if key != IDENTITY_HEADER.as_bytes() {
+                continue;
+            }
+            if found.replace(self.of_value(value.unwrap_or_default())?).is_some() {
+                return Err(Violation::new(ViolationCode::Identity, "the header `idempotency-key` is there twice"));
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_value(&mut self, value: &[u8]) -> Result<Identity, Violation> {
+        if value.is_empty() {
+            return Err(Violation::new(ViolationCode::Identity, "the header `idempotency-key` is empty"));
+        }
+        Ok(self.numbered_form(value).unwrap_or_else(|| Identity::Opaque(value.into())))
+    }
+
+    /// Reads `of1:<source>:<n>`; `None` for everything else, however near it comes.
+    fn numbered_form(&mut self, value: &[u8]) -> Option<Identity> {
+        let rest = value.strip_prefix(PREFIX)?;
+        if let Some(source) = self.last
+            && let Some(digits) = rest.strip_prefix(source.as_bytes()).and_then(|rest| rest.strip_prefix(b":"))
+        {
+            return Some(Identity::Numbered { source, index: canonical_index(digits)? });
+        }
+        let colon = rest.iter().position(|byte| *byte == b':')?;
+        let (source, digits) = (Source::from_bytes(rest.get(..colon)?)?, rest.get(colon + 1..)?);
+        self.last = Some(source);
+        Some(Identity::Numbered { source, index: canonical_index(digits)? })
+    }
 }
 
 fn canonical_index(digits: &[u8]) -> Option<u64> {
@@ -286,6 +312,18 @@ mod tests {
         assert_eq!(key(&opaque(&[b'x'; 128])).len(), 129);
         assert_ne!(key(&opaque(&digest)), digest);
         assert_ne!(key(&opaque(&digest[1..])), digest);
+    }
+
+    #[test]
+    fn records_in_a_row_are_read_as_each_alone() {
+        let mut reader = IdentityReader::default();
+        let values =
+            ["of1:abc:1", "of1:abc:2", "of1:abcd:3", "of1:ab:4", "of1:abc", "of1:abc:", "of1:abc:05", "x", "of1:abc:6"];
+        for value in values {
+            let header = (IDENTITY_HEADER.as_bytes(), Some(value.as_bytes()));
+            let alone = Identity::from_header(value.as_bytes()).unwrap();
+            assert_eq!(reader.read([header]).unwrap(), Some(alone), "{value}");
+        }
     }
 
     proptest! {

@@ -38,6 +38,7 @@ pub use self::file::{
     Change, DigestReader, Entry, EntryReader, Finding, Format, GrowingFile, Lint, Located, OrderReader, RawEntry,
     Rejection, digest_of, lint,
 };
+pub(crate) use self::identity::IdentityReader;
 pub use self::identity::{IDENTITY_HEADER, INDEX_LIMIT, Identity, OPAQUE_WHOLE_MAX};
 pub use self::inventory::{InventoryOrder, Movement};
 pub use self::json::Json;

@@ -87,8 +87,12 @@ impl Source {
     /// The characters.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let characters = self.text.get(..usize::from(self.len.get())).unwrap_or(&self.text);
-        std::str::from_utf8(characters).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.text.get(..usize::from(self.len.get())).unwrap_or(&self.text)
     }
 
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::order::{Identity, Order, Violation};
+use crate::order::{Identity, IdentityReader, Order, Violation};
 use crate::store::{DeadLetter, Original};
 use crate::wire::record_batch::Record;
 
@@ -14,14 +14,23 @@ pub(crate) struct Decoded<O> {
     pub(crate) order: Result<O, Violation>,
 }
 
-/// Reads the order off a record's parts.
-pub(crate) fn decode<'a, O: Order>(
-    value: Option<&[u8]>,
-    headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-) -> Decoded<O> {
-    match Identity::from_headers(headers) {
-        Ok(identity) => Decoded { identity, order: value.ok_or_else(Violation::value_missing).and_then(O::decode) },
-        Err(violation) => Decoded { identity: None, order: Err(violation) },
+/// Decodes records in a row.
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    identities: IdentityReader,
+}
+
+impl Decoder {
+    /// Reads the order off a record's parts.
+    pub(crate) fn decode<'a, O: Order>(
+        &mut self,
+        value: Option<&[u8]>,
+        headers: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> Decoded<O> {
+        match self.identities.read(headers) {
+            Ok(identity) => Decoded { identity, order: value.ok_or_else(Violation::value_missing).and_then(O::decode) },
+            Err(violation) => Decoded { identity: None, order: Err(violation) },
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use litemap::LiteMap;
 
 use super::super::breaker::{Breaker, Effect, Event};
 use super::super::fetch::prefetch::Hold;
-use super::decode::{dead_letter, decode};
+use super::decode::{Decoder, dead_letter};
 use super::tales::{Audience, Tales};
 use crate::order::{Order, Violation};
 use crate::store::{Batch, Entry, Part, Settled, Topic, Work};
@@ -265,7 +265,7 @@ fn read<O: Order>(
     mut first: Option<(&mut Tales, &mut Breaker)>,
 ) -> Result<Read, BatchError> {
     let mut done = Read { until: batch.last_offset().saturating_add(1), bytes: 0, tripped: None };
-    let (mut left, mut through) = (limit, 0_u32);
+    let (mut left, mut through, mut decoder) = (limit, 0_u32, Decoder::default());
     let records = batch.records(decompressor)?;
     for record in records {
         let record = record?;
@@ -277,7 +277,7 @@ fn read<O: Order>(
             break;
         }
         left -= 1;
-        let decoded = decode::<O>(record.value, record.headers.map(|header| (header.key, header.value)));
+        let decoded = decoder.decode::<O>(record.value, record.headers.map(|header| (header.key, header.value)));
         let work = match decoded.order {
             Ok(order) => {
                 through = through.saturating_add(1);

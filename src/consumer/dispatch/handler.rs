@@ -19,7 +19,7 @@ mod face;
 mod row;
 mod slow;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
@@ -50,7 +50,7 @@ use super::super::patience::LongCall;
 use super::super::record::RecordBytes;
 use super::super::retry::EXHAUSTED;
 use super::super::{Concurrency, Delivered};
-use super::decode::decode;
+use super::decode::Decoder;
 use super::lanes::{Lane, Lanes};
 use super::teller::{Teller, name};
 use super::{Dispatch, Step};
@@ -106,9 +106,10 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     held: Vec<i32>,
     queued_bytes: usize,
     /// Partitions whose position moved since it was noted.
-    moved: BTreeSet<i32>,
+    moved: Vec<i32>,
     noted: Instant,
     begun: Instant,
+    decoder: Decoder,
     arena: BytesMut,
     decompressor: Decompressor,
     hasher: RandomState,
@@ -155,9 +156,10 @@ where
             probing: config.probing,
             held: Vec::new(),
             queued_bytes: 0,
-            moved: BTreeSet::new(),
+            moved: Vec::new(),
             noted: Instant::now(),
             begun: Instant::now(),
+            decoder: Decoder::default(),
             arena: BytesMut::new(),
             decompressor: Decompressor::new(),
             hasher: RandomState::new(),
@@ -239,7 +241,9 @@ where
             match row.refill(&mut self.arena, &mut self.decompressor) {
                 Ok(true) => {}
                 Ok(false) => {
-                    self.moved.insert(partition);
+                    if !std::mem::replace(&mut row.moved, true) {
+                        self.moved.push(partition);
+                    }
                     return None;
                 }
                 Err(error) => {
@@ -279,7 +283,7 @@ where
             );
             return self.set_aside(lane, item, entry, (EXHAUSTED.into(), sentence));
         }
-        let decoded = decode::<O>(item.record.value(), item.record.headers());
+        let decoded = self.decoder.decode::<O>(item.record.value(), item.record.headers());
         let mut order = match decoded.order {
             Ok(order) => order,
             Err(violation) => {

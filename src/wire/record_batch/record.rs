@@ -71,10 +71,19 @@ impl ExactSizeIterator for Headers<'_> {}
 /// Iterates over a batch's records; the first malformed one is the last.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
+    records: &'a [u8],
     input: Input<'a>,
     header: BatchHeader,
     index: i32,
     /// No record's offset may be below this, counted from the base offset.
+    least_delta: i32,
+}
+
+/// How far a batch's records have been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordsProgress {
+    bytes: usize,
+    index: i32,
     least_delta: i32,
 }
 
@@ -85,7 +94,29 @@ impl<'a> Records<'a> {
             let what = "it has more records than its bytes can hold";
             return Err(BatchError::Malformed { base_offset: header.base_offset, what });
         }
-        Ok(Self { input: Input(records), header: *header, index: 0, least_delta: 0 })
+        Ok(Self { records, input: Input(records), header: *header, index: 0, least_delta: 0 })
+    }
+
+    /// Goes on where reading the same records had come to.
+    #[must_use]
+    pub fn resume(mut self, progress: RecordsProgress) -> Self {
+        let RecordsProgress { bytes, index, least_delta } = progress;
+        self.input = Input(self.records.get(bytes..).unwrap_or_default());
+        (self.index, self.least_delta) = (index, least_delta);
+        self
+    }
+
+    /// How far they have been read.
+    #[must_use]
+    pub fn progress(&self) -> RecordsProgress {
+        let bytes = self.records.len().saturating_sub(self.input.0.len());
+        RecordsProgress { bytes, index: self.index, least_delta: self.least_delta }
+    }
+
+    /// Whether the last one has been read.
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.index >= self.header.count && self.input.0.is_empty()
     }
 
     #[inline]

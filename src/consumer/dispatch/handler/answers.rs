@@ -82,7 +82,9 @@ where
         if closed {
             self.teller.control().relieve(Concern::Breaker(item.partition));
         }
-        self.moved.insert(item.partition);
+        if !std::mem::replace(&mut row.moved, true) {
+            self.moved.push(item.partition);
+        }
         self.teller.count(outcome);
         if self.teller.audience() == Audience::Observer {
             let identity = item.record.headers().find(|(name, _)| *name == IDENTITY_HEADER.as_bytes());
@@ -137,7 +139,7 @@ where
     /// What was fetched of a partition that waits is dropped, so that its frames do not hold up the others.
     pub(super) fn give_back(&mut self, partition: i32) {
         let Some(row) = self.rows.get_mut(&partition) else { return };
-        if !row.stalled && !row.retired && (row.is_held() || !row.chunks.is_empty()) {
+        if !row.stalled && !row.retired && (row.is_held() || row.has_more()) {
             let next = row.give_back();
             self.steps.push_back(Step::Stalled { partition, next });
         }
@@ -169,6 +171,9 @@ where
         for partition in std::mem::take(&mut self.moved) {
             let Some(position) = self.standing(partition) else { continue };
             self.committer.note(partition, position);
+            if let Some(row) = self.rows.get_mut(&partition) {
+                row.moved = false;
+            }
             self.show_lag(partition);
         }
         self.teller.publish();

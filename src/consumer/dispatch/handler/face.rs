@@ -48,7 +48,7 @@ where
     }
 
     fn is_clear(&self, partition: i32) -> bool {
-        self.rows.get(&partition).is_none_or(|row| row.running == 0) && !self.moved.contains(&partition)
+        self.rows.get(&partition).is_none_or(|row| row.running == 0 && !row.moved)
     }
 
     async fn step(&mut self) -> Step {

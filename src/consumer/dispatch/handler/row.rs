@@ -8,13 +8,14 @@ use bytes::BytesMut;
 use super::super::super::breaker::Breaker;
 use super::super::super::delivered::Origin;
 use super::super::super::fetch::Fetched;
+use super::super::super::fetch::prefetch::Hold;
 use super::super::super::ledger::Ledger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
 use super::Item;
 use super::slow::Slow;
-use crate::wire::compression::Decompressor;
-use crate::wire::record_batch::{BatchError, BatchView};
+use crate::wire::compression::{Compression, Decompressor};
+use crate::wire::record_batch::{BatchError, BatchView, RecordsProgress};
 
 /// One partition in one life.
 #[derive(Debug)]
@@ -24,10 +25,12 @@ pub(super) struct Row {
     pub(super) origin: Arc<Origin>,
     pub(super) ledger: Ledger,
     pub(super) chunks: Chunks,
-    /// Records of the batch that is being handed out.
+    /// The batch that is being handed out, unless all of it is ready.
+    open: Option<Open>,
+    /// Records of it that come next, copied out of their frame.
     pub(super) ready: VecDeque<Item>,
-    /// The offset behind that batch.
-    pub(super) batch_end: i64,
+    /// The offset behind them.
+    ready_end: i64,
     /// The offset behind what was fed.
     pub(super) fed: i64,
     pub(super) end: Option<i64>,
@@ -44,6 +47,22 @@ pub(super) struct Row {
     /// Health speaks of it.
     pub(super) worrying: bool,
     pub(super) slow: Slow,
+    /// Its position moved since it was noted.
+    pub(super) moved: bool,
+}
+
+/// How many records are copied at once: so few that they are still in the processor's cache when their turn comes.
+const STRIDE: usize = 64;
+
+/// Room for the copies of a stride. It is used again when none of them is held any more.
+const STRIDE_BYTES: usize = 32 << 10;
+
+/// A batch of which records remain, with what counts its frame.
+#[derive(Debug)]
+struct Open {
+    batch: BatchView,
+    progress: RecordsProgress,
+    _hold: Option<Arc<Hold>>,
 }
 
 impl Row {
@@ -54,8 +73,9 @@ impl Row {
             origin,
             ledger,
             chunks: Chunks::default(),
+            open: None,
             ready: VecDeque::new(),
-            batch_end: next,
+            ready_end: next,
             fed: next,
             end: None,
             settled_until: None,
@@ -66,6 +86,7 @@ impl Row {
             breaker,
             worrying: false,
             slow,
+            moved: false,
         }
     }
 
@@ -85,40 +106,51 @@ impl Row {
 
     /// Whether nothing waits to be handed out.
     pub(super) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.chunks.is_empty()
+        self.ready.is_empty() && !self.has_more()
     }
 
-    /// Makes the next batch's records ready, if none are. Returns whether anything is ready.
+    /// Whether anything waits behind what is ready.
+    pub(super) fn has_more(&self) -> bool {
+        self.open.is_some() || !self.chunks.is_empty()
+    }
+
+    /// Makes the next records ready, if none are. Returns whether any are.
     pub(super) fn refill(&mut self, arena: &mut BytesMut, decompressor: &mut Decompressor) -> Result<bool, BatchError> {
         while self.ready.is_empty() {
-            self.ledger.pass(self.batch_end);
+            self.ledger.pass(self.ready_end);
+            if let Some(open) = self.open.take() {
+                self.unpack(open, arena, decompressor)?;
+                continue;
+            }
             match self.chunks.next(decompressor)? {
                 None => return Ok(false),
-                Some(Next::Nothing(until)) => self.batch_end = self.batch_end.max(until),
-                Some(Next::Batch(batch, _hold)) => self.unpack(&batch, arena, decompressor)?,
+                Some(Next::Nothing(until)) => self.ready_end = self.ready_end.max(until),
+                Some(Next::Batch(batch, hold)) => {
+                    let next = self.ledger.read();
+                    self.ledger.epoch_begins(next.max(batch.base_offset()), batch.leader_epoch());
+                    let open = Open { batch, progress: RecordsProgress::default(), _hold: hold };
+                    self.unpack(open, arena, decompressor)?;
+                }
             }
         }
         Ok(true)
     }
 
-    /// Copies a batch's records out of their frame.
+    /// Copies a batch's next records out of their frame. Compressed ones are copied all at once, so that they are
+    /// decompressed once.
     fn unpack(
         &mut self,
-        batch: &BatchView,
+        mut open: Open,
         arena: &mut BytesMut,
         decompressor: &mut Decompressor,
     ) -> Result<(), BatchError> {
         let next = self.ledger.read();
-        self.ledger.epoch_begins(next.max(batch.base_offset()), batch.leader_epoch());
-        arena.reserve(batch.bytes().len());
-        for record in batch.records(decompressor)? {
-            let record = match record {
-                Ok(record) => record,
-                Err(error) => {
-                    self.ready.clear();
-                    return Err(error);
-                }
-            };
+        let stride = if open.batch.compression() == Compression::None { STRIDE } else { usize::MAX };
+        arena.reserve(STRIDE_BYTES);
+        let mut records = open.batch.records(decompressor)?.resume(open.progress);
+        for record in records.by_ref().take(stride) {
+            let record = record?;
+            self.ready_end = record.offset.saturating_add(1);
             if record.offset < next {
                 continue;
             }
@@ -133,20 +165,27 @@ impl Row {
                 record: RecordBytes::copy(arena, record.key, record.value, headers),
             });
         }
-        self.batch_end = batch.last_offset().saturating_add(1);
+        if records.is_at_end() {
+            self.ready_end = open.batch.last_offset().saturating_add(1);
+        } else {
+            open.progress = records.progress();
+            self.open = Some(open);
+        }
         Ok(())
     }
 
-    /// Gives back what was fed beyond the batch in hand. Returns where to go on from.
+    /// Gives back what was fed beyond what is ready. Returns where to go on from.
     pub(super) fn give_back(&mut self) -> i64 {
+        self.open = None;
         self.chunks.clear();
         self.stalled = true;
-        self.fed = self.batch_end.max(self.ledger.read());
+        self.fed = self.ready_end.max(self.ledger.read());
         self.fed
     }
 
     /// Drops what is not in hand.
     pub(super) fn retire(&mut self) {
+        self.open = None;
         self.chunks.clear();
         self.ready.clear();
         self.retired = true;

@@ -68,6 +68,26 @@ proptest! {
     }
 
     #[test]
+    fn reading_in_strides_gives_what_reading_at_once_gives(stride in 1_usize..9, compression in writable(), cut in any::<prop::sample::Index>(), damage in any::<u8>()) {
+        let mut bytes = batch_of(compression, &orders(20)).bytes().to_vec();
+        let at = bytes.len() - 1 - cut.index(bytes.len() / 2);
+        bytes[at] ^= damage;
+        let (view, mut decompressor) = (only(bytes), Decompressor::new());
+        let Ok(records) = view.records(&mut decompressor) else { return Ok(()) };
+        let at_once: Vec<_> = records.map(|record| record.map(owned)).collect();
+        let (mut progress, mut in_strides) = (RecordsProgress::default(), Vec::new());
+        loop {
+            let mut records = view.records(&mut decompressor).unwrap().resume(progress);
+            in_strides.extend(records.by_ref().take(stride).map(|record| record.map(owned)));
+            progress = records.progress();
+            if records.is_at_end() {
+                break;
+            }
+        }
+        prop_assert_eq!(in_strides, at_once);
+    }
+
+    #[test]
     fn arbitrary_bytes_never_panic(bytes in some_bytes(400)) {
         for view in BatchReader::new(bytes.into()).flatten() {
             let _ = (view.check_crc(), read(&view));
