@@ -34,6 +34,7 @@ mod finish;
 mod goal;
 pub(crate) mod group;
 mod handler;
+mod holding;
 mod ledger;
 pub(crate) mod letterbox;
 mod lookup;

@@ -18,7 +18,7 @@ use super::builder::End;
 use super::commit::{Committer, GroupOffsets, Pace};
 use super::companion::Companion;
 use super::config::ConsumerConfig;
-use super::control::{Concern, Control, Wish, Wishes};
+use super::control::{Concern, Control, Wish};
 use super::dispatch::{Dispatch, Step};
 use super::goal::{Goal, Group};
 use super::group::member;
@@ -310,22 +310,6 @@ impl<D: Dispatch> Run<D> {
         None
     }
 
-    /// So many records of a partition fail that it takes no more. It goes on by itself, unless the run is to reach all ends.
-    fn tripped(&mut self, partition: i32, error: Error) -> Option<Ending> {
-        let reason = told(&error);
-        tracing::error!(partition, reason, "a partition has stopped");
-        self.control.concern(Concern::Breaker(partition), format!("partition {partition} has stopped: {reason}"));
-        (self.end == End::AtStartsEnd).then_some(Ending::Failed(error))
-    }
-
-    /// A partition cannot go on. The others do, unless the run is to reach all ends.
-    fn stopped(&mut self, partition: i32, error: Error) -> Option<Ending> {
-        let reason = told(&error);
-        tracing::error!(partition, reason, "a partition stops");
-        self.control.concern(Concern::Partition(partition), format!("partition {partition} has stopped: {reason}"));
-        (self.end == End::AtStartsEnd).then_some(Ending::Failed(error))
-    }
-
     fn is_reached(&self, course: &Course) -> bool {
         course.goal.as_ref().is_some_and(|goal| goal.is_reached(|partition| self.dispatch.position(partition)))
     }
@@ -352,25 +336,6 @@ impl<D: Dispatch> Run<D> {
             }
         }
         None
-    }
-
-    /// Hands out nothing while somebody paused the consumer, and says so.
-    fn hold(&mut self, wishes: &Wishes) {
-        let paused = wishes.wish == Wish::Pause;
-        self.dispatch.set_holding(paused);
-        self.dispatch.set_held(&wishes.held);
-        for partition in self.control.take_overridden() {
-            self.dispatch.overridden(partition);
-        }
-        if paused {
-            tracing::warn!("the consumer is paused: nothing is read until it is resumed");
-            self.control.concern(Concern::Paused, "the consumer is paused: `Control::resume` lets it go on");
-        } else if !wishes.held.is_empty() {
-            let sentence = format!("paused partitions: {:?}; `orders resume` lets them go on", wishes.held);
-            self.control.concern(Concern::Paused, sentence);
-        } else {
-            self.control.relieve(Concern::Paused);
-        }
     }
 
     /// A run until the end that makes no headway for `default.api.timeout.ms` and is not ready will not get there.

@@ -9,8 +9,7 @@ use super::*;
 
 /// The command's rows.
 fn orders_dlq(arguments: &[&str], store: &Path, code: i32) -> Vec<Value> {
-    let run =
-        super::support::example::example("orders").args(arguments).args(["--json", "--store"]).arg(store).run(WORK);
+    let run = support::example::example("orders").args(arguments).args(["--json", "--store"]).arg(store).run(WORK);
     ndjson::parse(run.with_code(code).stdout.lines())
 }
 
@@ -66,7 +65,7 @@ fn dead_letters_are_listed_shown_mended_replayed_and_discarded() {
         until_held(&store);
         assert_eq!(orders_dlq(&["pause", "inventory_orders/0"], &store, 0)[0]["paused"], json!(true));
         assert_eq!(orders_dlq(&["resume", "inventory_orders"], &store, 0)[0]["paused"], json!(false));
-        running.signal(super::support::program::Signal::Terminate);
+        running.signal(support::program::Signal::Terminate);
         running.finish(WORK).ok();
     });
 }
@@ -74,5 +73,5 @@ fn dead_letters_are_listed_shown_mended_replayed_and_discarded() {
 /// Waits until a consumer answers on the store's socket.
 fn until_held(store: &Path) {
     let socket = store.with_extension("redb.sock");
-    super::support::wait::until("the store is held", WORK, || socket.exists().then_some(()));
+    support::wait::until("the store is held", WORK, || socket.exists().then_some(()));
 }

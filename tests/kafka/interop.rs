@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::cluster::Servers;
 use crate::shop::{self, File};
+use crate::support::example::example;
 use crate::support::ndjson;
 use crate::support::program::Signal;
 use crate::{Case, Shared, case};
@@ -175,4 +176,18 @@ fn records_that_are_no_orders_become_dead_letters_with_a_code(shared: &Shared) {
     assert!(letters.iter().all(|letter| letter["code"].as_str().is_some_and(|code| code.starts_with("ORD-"))));
     assert_eq!(shop::audited_stock(&store), file.stock);
     assert_eq!(cluster.lag(topic, topic), 0);
+    // Another client reads them on their topic as they were, with why and where behind them.
+    let dead = cluster.console_consume("hostile-dlt", hostile.len());
+    assert_eq!(dead.iter().map(|record| record.value.as_str()).collect::<Vec<_>>(), hostile);
+    for (record, offset) in dead.iter().zip(10..) {
+        let said = |name: &str| record.header(name).unwrap_or_else(|| panic!("no {name}: {record:?}")).to_owned();
+        assert_eq!((record.key.as_str(), said("dead-letter-topic").as_str()), ("bad", topic));
+        assert_eq!((said("dead-letter-partition"), said("dead-letter-offset")), ("0".to_owned(), offset.to_string()));
+        assert!(said("dead-letter-code").starts_with("ORD-"), "{record:?}");
+    }
+    let list = example("orders").args(["dlq", "list", "--json", "--store"]).arg(&store).run(shop::WORK).ok();
+    let listed = ndjson::parse(list.stdout.lines());
+    let mut offsets: Vec<_> = listed.iter().filter_map(|letter| letter["offset"].as_i64()).collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [10, 11, 12, 13]);
 }

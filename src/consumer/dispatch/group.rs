@@ -110,9 +110,8 @@ impl<O: Order> Group<O> {
         &mut self,
         partition: i32,
         source: (BatchView, Option<Arc<Hold>>),
-        cursor: &mut Cursor,
+        (cursor, breaker): (&mut Cursor, &mut Breaker),
         limit: usize,
-        breaker: &mut Breaker,
         decompressor: &mut Decompressor,
     ) -> Result<Option<Tripped>, BatchError> {
         let (batch, hold) = source;

@@ -126,8 +126,8 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         let was_open = row.breaker.is_open();
         let taken = match row.chunks.next(&mut self.decompressor) {
             Ok(Some(Next::Batch(batch, hold))) => {
-                let (cursor, breaker) = (&mut row.cursor, &mut row.breaker);
-                self.group.take(partition, (batch, hold), cursor, room, breaker, &mut self.decompressor)
+                let at = (&mut row.cursor, &mut row.breaker);
+                self.group.take(partition, (batch, hold), at, room, &mut self.decompressor)
             }
             Ok(Some(Next::Nothing(until))) => {
                 self.group.pass(partition, until, &mut row.cursor);

@@ -151,7 +151,7 @@ fn set_aside(topics: &Topics, id: EventId, letter: Letter, original: Original) -
         kind: letter.kind,
         code: letter.code,
         reason: letter.reason,
-        origin: in_log.then(|| Origin { topic, partition: spot.partition, offset: spot.offset }),
+        origin: in_log.then_some(Origin { topic, partition: spot.partition, offset: spot.offset }),
         timestamp: letter.timestamp,
         attempts: letter.attempts,
         first_failed: letter.failed.0,

@@ -46,7 +46,7 @@ impl Bench {
         {
             let off = BreakerConfig { consecutive: 0, percent: 0, window: 10 };
             let mut breaker = Breaker::new(off);
-            self.group.take(0, (batch, None), &mut self.cursor, limit, &mut breaker, &mut self.decompressor).map(drop)
+            self.group.take(0, (batch, None), (&mut self.cursor, &mut breaker), limit, &mut self.decompressor).map(drop)
         }
     }
 
