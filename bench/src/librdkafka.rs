@@ -1,6 +1,5 @@
 //! The same jobs with librdkafka and serde_json, as its users write them.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -98,7 +97,7 @@ fn consume(work: &Work) -> Result<()> {
         .set("fetch.queue.backoff.ms", "10")
         .create()?;
     consumer.subscribe(&[&work.topic])?;
-    let mut stock = HashMap::<String, u64>::new();
+    let pieces = AtomicU64::new(0);
     let (mut count, mut silence) = (0, 0);
     while count < work.orders {
         // A rebalance ends a poll, too.
@@ -110,10 +109,7 @@ fn consume(work: &Work) -> Result<()> {
         let record = record?;
         let order: Value<'_> = serde_json::from_slice(record.payload().context("no value")?)?;
         ensure!((1..=1_000_000).contains(&order.quantity) && order.r#type == "inventory", "a bad order");
-        match stock.get_mut(order.product_id) {
-            Some(sum) => *sum += u64::from(order.quantity),
-            None => drop(stock.insert(order.product_id.to_owned(), u64::from(order.quantity))),
-        }
+        pieces.fetch_add(order.quantity.into(), Ordering::Relaxed);
         count += 1;
     }
     consumer.commit_consumer_state(CommitMode::Sync)?;

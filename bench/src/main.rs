@@ -68,7 +68,7 @@ enum Job {
     Produce,
     /// The same with lz4
     ProduceLz4,
-    /// Read, validate, hand to a handler that sums, commit
+    /// Read, validate, hand to a handler that adds to one sum, commit
     Consume,
     /// Apply to redb, each once; librdkafka only consumes
     Store,

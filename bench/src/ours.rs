@@ -1,7 +1,7 @@
 //! The jobs as a user of orderflow writes them.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Result, ensure};
 use orderflow::config::ClientConfig;
@@ -54,15 +54,9 @@ async fn produce(job: Job, work: &Work) -> Result<()> {
 
 async fn consume(work: &Work) -> Result<()> {
     let group = format!("bench-{}", std::process::id());
-    let stock = Arc::new(Mutex::new(HashMap::<String, u64>::new()));
-    let sums = Arc::clone(&stock);
+    let pieces = AtomicU64::new(0);
     let handler = move |order: Delivered<InventoryOrder>| {
-        let mut sums = sums.lock().unwrap_or_else(PoisonError::into_inner);
-        let order = order.value();
-        match sums.get_mut(order.product_id()) {
-            Some(sum) => *sum += u64::from(order.quantity()),
-            None => drop(sums.insert(order.product_id().to_owned(), u64::from(order.quantity()))),
-        }
+        pieces.fetch_add(order.value().quantity().into(), Ordering::Relaxed);
         std::future::ready(Ok::<_, Failure>(Outcome::Done))
     };
     let consumer = InventoryConsumer::builder(&config(work, &[])?)

@@ -30,15 +30,14 @@ pub enum Missing {
 /// The most topics that one client watches: a bound on the metadata's size, not on the cluster's.
 const MAX_TOPICS: usize = 10_000;
 
-/// For how long the first metadata is asked for again: longer than a broker takes to hang up, shorter than people wait for.
-const FIRST_WITHIN: Duration = Duration::from_secs(1);
-
 pub(super) struct Refresher {
     routes: Arc<Routes>,
     watched: Mutex<LiteMap<Arc<str>, Missing>>,
     trouble: Mutex<Option<Arc<Error>>>,
     wanted: Notify,
     max_age: Duration,
+    /// For how long the first metadata is asked for again.
+    first_within: Duration,
     backoff: Backoff,
 }
 
@@ -50,6 +49,7 @@ impl Refresher {
             trouble: Mutex::default(),
             wanted: Notify::new(),
             max_age: config.millis(&properties::METADATA_MAX_AGE),
+            first_within: config.millis(&properties::RETRY_BACKOFF_MAX),
             backoff: Backoff::new(
                 config.millis(&properties::RETRY_BACKOFF),
                 config.millis(&properties::RETRY_BACKOFF_MAX),
@@ -59,13 +59,13 @@ impl Refresher {
 
     /// The cluster's brokers, without any topic.
     ///
-    /// A broker that goes away between two answers says nothing about the others, so it is asked for again. Not for long:
-    /// whoever gave a wrong address wants to know.
+    /// A broker that goes away between two answers says nothing about the others, so it is asked for again, for the longest
+    /// wait between two tries (`retry.backoff.max.ms`) and no longer: whoever gave a wrong address wants to know.
     pub(super) async fn first_view(&self) -> Result<View> {
         let (begun, mut failures) = (Instant::now(), 0);
         loop {
             match self.ask(&View::default()).await {
-                Err(error) if error.is_retriable() && begun.elapsed() < FIRST_WITHIN => {
+                Err(error) if error.is_retriable() && begun.elapsed() < self.first_within => {
                     tokio::time::sleep(self.backoff.delay(failures, fastrand::f64())).await;
                     failures += 1;
                 }
