@@ -16,7 +16,7 @@
 //! | configuration | promise |
 //! |---|---|
 //! | [`ConsumerBuilder::store`] | each effect once, whatever crashes, is repeated or runs twice |
-//! | [`ConsumerBuilder::handler`] | each order at least once, in log order for each key |
+//! | [`ConsumerBuilder::handler`] | each order at least once, in log order for each key; what cannot be dealt with is on `<topic>-dlt` before the position moves past it |
 
 mod admission;
 mod assignment;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use orderflow::order::InventoryOrder;
-use orderflow::store::{Applied, Batch, Position, RedbInventory, Start, Store, StoreIdentity, Topic};
+use orderflow::store::{Applied, BackOffice, Batch, Position, RedbInventory, Start, Store, StoreIdentity, Topic};
 use orderflow::{Error, ErrorCode, Result};
 use tokio::sync::watch;
 
@@ -96,5 +96,9 @@ impl Store<InventoryOrder> for FaultyStore {
 
     async fn close(&self) -> Result<()> {
         self.inner.close().await
+    }
+
+    fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
+        self.inner.back_office()
     }
 }

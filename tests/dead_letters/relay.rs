@@ -7,6 +7,7 @@ use orderflow::consumer::{InventoryConsumer, Summary};
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::ApiKey;
 
+use crate::consumer_support::faulty::{Fault, FaultyStore};
 use crate::consumer_support::{Log, SOON, Shop, TOPIC, broker, config, entries, settled, write as write_orders};
 use crate::log::{Raw, read, write};
 use crate::support::wait::until_async;
@@ -165,6 +166,23 @@ async fn a_lost_answer_writes_no_second_copy_and_a_crash_at_most_one_with_the_sa
     write(&broker, TOPIC, 0, &[hostile()]);
     settle(&shop, &config(&broker)).await.unwrap();
     assert_eq!(read(&broker, DEAD, 0).len(), 1);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_no_reason_for_a_dead_letter_and_one_of_its_own_is_relayed_all_the_same() {
+    let (broker, shop) = (broker(1).await, Shop::new());
+    write_orders(&broker, 0, &entries(0..10));
+    write(&broker, TOPIC, 0, &[hostile()]);
+    let store = FaultyStore::new(shop.store());
+    store.fail([Fault::Fail, Fault::LoseAnswer].into_iter().cycle().take(12));
+    let settings = config(&broker).set("handler.retry.attempts", "2").unwrap();
+    let consumer = InventoryConsumer::builder(&settings).store(store).until_end().build().await.unwrap();
+    let summary = consumer.run(std::future::pending()).await.unwrap();
+    assert_eq!((summary.applied, summary.dead_letters, summary.retried), (10, 1, 12));
+    let letters = read(&broker, DEAD, 0);
+    assert_eq!((letters.len(), letters[0].header("dead-letter-attempts").as_deref()), (1, Some("1")));
+    shop.assert_holds(10, 0).await;
     broker.shutdown().await;
 }
 
