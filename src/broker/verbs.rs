@@ -147,6 +147,14 @@ impl DevBroker {
         Ok(())
     }
 
+    /// The text beside the offset that a group committed.
+    #[must_use]
+    pub fn committed_text(&self, group: &str, topic: &str, partition: i32) -> Option<String> {
+        let state = self.shared.state();
+        let committed = state.groups.get(group)?.offsets.get(&(topic.to_owned(), partition))?;
+        Some(committed.metadata.clone())
+    }
+
     /// The node that keeps a group.
     #[must_use]
     pub fn coordinator(&self, group: &str) -> Option<i32> {

@@ -115,7 +115,7 @@ impl Claim {
             }
         }
         for (topic, claims) in claims {
-            self.write(&topic, &claims).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
+            self.write(&topic, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
         }
         self.taken_over();
         Ok(())
@@ -139,7 +139,7 @@ impl Claim {
             self.demand_no_members().await?;
         }
         let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).collect();
-        self.write(&topic.name, &claims).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
+        self.write(&topic.name, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
         self.taken_over();
         Ok(())
     }
@@ -148,20 +148,30 @@ impl Claim {
     ///
     /// # Errors
     /// The coordinator could not be asked, or another store claimed the group in the same moment.
-    pub(crate) async fn stake(&self, topic: &Topic, positions: &BTreeMap<i32, Position>) -> Result<Vec<(i32, Error)>> {
+    pub(crate) async fn stake(
+        &self,
+        topic: &Topic,
+        positions: &BTreeMap<i32, Position>,
+        losses: u64,
+    ) -> Result<Vec<(i32, Error)>> {
         let claims = positions.iter().map(|(partition, position)| (*partition, self.begun(position))).collect();
-        let refused = self.write(&topic.name, &claims).await?;
+        let refused = self.write(&topic.name, &claims, Some(losses)).await?;
         // Two stores that both saw a free group have both claimed it by now: at least one of them sees the other here.
         self.demand().await?;
         Ok(refused)
     }
 
     /// Writes claims. What is refused is tried again: a group in motion lets a member commit later.
-    async fn write(&self, topic: &str, claims: &LiteMap<i32, Committed>) -> Result<Vec<(i32, Error)>> {
+    async fn write(
+        &self,
+        topic: &str,
+        claims: &LiteMap<i32, Committed>,
+        losses: Option<u64>,
+    ) -> Result<Vec<(i32, Error)>> {
         if claims.is_empty() {
             return Ok(Vec::new());
         }
-        let refused = self.offsets.write(topic, claims).await?.into_iter().map(|(partition, error)| {
+        let refused = self.offsets.write(topic, claims, losses).await?.into_iter().map(|(partition, error)| {
             let place = Place::partition(&TopicPartition::new(topic, partition));
             let error = refusal(error, "the store's claim on the group was to be committed");
             (partition, error.at(place).retriable())

@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::control::Concern;
+use super::dispatch::Dispatch;
+use super::group::member;
+use super::reader::Reader;
+use super::run::{Ending, Run};
+
 /// A handler's call under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LongCall {
@@ -59,6 +65,32 @@ impl Patience {
             }
             (Some(_), true) | (None, false) => None,
         }
+    }
+}
+
+impl<D: Dispatch> Run<D> {
+    /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
+    pub(super) fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
+        if let Some(before) = patience.worrying(Instant::now()) {
+            self.dispatch.count_slow(before);
+        }
+        match patience.judge(self.dispatch.longest_call(), Instant::now())? {
+            Turn::TooSlow(LongCall { since, partition, offset }) => {
+                let (topic, waited) = (&self.topic, since.elapsed().as_millis());
+                let sentence = format!(
+                    "the handler has had the order at offset {offset} of {topic}/{partition} for {waited} ms, longer than \
+                     max.poll.interval.ms, so the group is left until it returns: raise that, or let the handler take less"
+                );
+                tracing::error!("{sentence}");
+                self.control.concern(Concern::Handler, sentence);
+                reader.say(member::Event::TooSlow);
+            }
+            Turn::Back => {
+                self.control.relieve(Concern::Handler);
+                reader.say(member::Event::Back);
+            }
+        }
+        None
     }
 }
 

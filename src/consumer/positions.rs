@@ -25,10 +25,12 @@ pub(crate) trait Positions: Send + Sync {
     fn admit(&self) -> BoxFuture<'_, Result<()>>;
 
     /// Says beside the group's offsets whose these positions are, before their first effect. Returns what was refused.
+    /// Nothing is said once there were more than so many losses.
     fn claim<'a>(
         &'a self,
         topic: &'a Topic,
         positions: &'a BTreeMap<i32, Position>,
+        losses: u64,
     ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>>;
 
     /// The positions of these partitions; those that never had one are left out.
@@ -42,8 +44,9 @@ pub(crate) trait Positions: Send + Sync {
         committed: LiteMap<i32, Committed>,
     ) -> BoxFuture<'a, Result<LiteMap<i32, i64>>>;
 
-    /// Writes the resolved start of a partition that never had a position.
-    fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>>;
+    /// Writes the resolved start of a partition that never had a position, unless there were more than so many losses: a
+    /// place that was found under an older membership may be behind what another member has committed since.
+    fn write<'a>(&'a self, topic: &'a Topic, start: Start, losses: u64) -> BoxFuture<'a, Result<Position>>;
 
     /// What becomes of a partition whose log has lost what was to be read next.
     fn at_deleted(&self) -> AtDeleted;
@@ -113,8 +116,9 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         &'a self,
         topic: &'a Topic,
         positions: &'a BTreeMap<i32, Position>,
+        losses: u64,
     ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
-        self.claim.stake(topic, positions).boxed()
+        self.claim.stake(topic, positions, losses).boxed()
     }
 
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {
@@ -157,7 +161,8 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         .boxed()
     }
 
-    fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
+    // Its version guards it.
+    fn write<'a>(&'a self, topic: &'a Topic, start: Start, _losses: u64) -> BoxFuture<'a, Result<Position>> {
         self.store.set_position(topic, start).boxed()
     }
 
@@ -191,6 +196,7 @@ impl Positions for KafkaPositions {
         &'a self,
         _topic: &'a Topic,
         _positions: &'a BTreeMap<i32, Position>,
+        _losses: u64,
     ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
         async { Ok(Vec::new()) }.boxed()
     }
@@ -221,12 +227,12 @@ impl Positions for KafkaPositions {
         async { Ok(reached) }.boxed()
     }
 
-    fn write<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
+    fn write<'a>(&'a self, topic: &'a Topic, start: Start, losses: u64) -> BoxFuture<'a, Result<Position>> {
         async move {
             let Start { partition, next, leader_epoch, .. } = start;
             let text = Note::Topic { id: topic.id, settled: Settled::new(), tried: Vec::new() }.write(next);
             let commits = LiteMap::from_iter([(partition, Committed { offset: next, leader_epoch, text })]);
-            match self.offsets.write(&topic.name, &commits).await?.remove(&partition) {
+            match self.offsets.write(&topic.name, &commits, Some(losses)).await?.remove(&partition) {
                 None => Ok(Position { next, leader_epoch, ..Position::default() }),
                 Some(error) => Err(refused(error, topic, partition)),
             }
@@ -338,6 +344,17 @@ mod tests {
         let ours = committed("of1 store redb:0123 7");
         assert_eq!([Some(&own), None].map(|own| reached_by_store(&ours, own)), [Some(100), None]);
         assert_eq!(reached_by_store(&committed("of a member without a store"), Some(&own)), Some(250));
+    }
+
+    #[test]
+    fn a_commit_of_an_older_topic_of_this_name_is_no_position() {
+        let (old, new) = (TopicId::new([1; 16]), TopicId::new([2; 16]));
+        let text = Note::Topic { id: old, settled: Settled::new(), tried: Vec::new() }.write(10);
+        let told = |id| {
+            let committed = Committed { offset: 10, leader_epoch: -1, text: text.clone() };
+            position(committed, &Topic::new(id, "orders")).map(|position| position.next)
+        };
+        assert_eq!((told(old), told(new)), (Some(10), None));
     }
 
     #[test]

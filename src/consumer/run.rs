@@ -21,9 +21,8 @@ use super::config::ConsumerConfig;
 use super::control::{Concern, Control, Wish};
 use super::dispatch::{Dispatch, Step};
 use super::goal::{Goal, Group};
-use super::group::member;
 use super::group::session::{Membership, Session};
-use super::patience::{LongCall, Patience, Turn};
+use super::patience::Patience;
 use super::positions::Positions;
 use super::reader::{News, Reader, Surroundings, told};
 use super::standstill::Standstills;
@@ -312,30 +311,6 @@ impl<D: Dispatch> Run<D> {
 
     fn is_reached(&self, course: &Course) -> bool {
         course.goal.as_ref().is_some_and(|goal| goal.is_reached(|partition| self.dispatch.position(partition)))
-    }
-
-    /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
-    fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
-        if let Some(before) = patience.worrying(Instant::now()) {
-            self.dispatch.count_slow(before);
-        }
-        match patience.judge(self.dispatch.longest_call(), Instant::now())? {
-            Turn::TooSlow(LongCall { since, partition, offset }) => {
-                let (topic, waited) = (&self.topic, since.elapsed().as_millis());
-                let sentence = format!(
-                    "the handler has had the order at offset {offset} of {topic}/{partition} for {waited} ms, longer than \
-                     max.poll.interval.ms, so the group is left until it returns: raise that, or let the handler take less"
-                );
-                tracing::error!("{sentence}");
-                self.control.concern(Concern::Handler, sentence);
-                reader.say(member::Event::TooSlow);
-            }
-            Turn::Back => {
-                self.control.relieve(Concern::Handler);
-                reader.say(member::Event::Back);
-            }
-        }
-        None
     }
 
     /// A run until the end that makes no headway for `default.api.timeout.ms` and is not ready will not get there.

@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) found: Found,
     /// Whether a position behind the log's end would be taken for the end that is to be reached.
     pub(crate) end: End,
+    /// How many losses were heard of when they became ours.
+    pub(crate) losses: u64,
 }
 
 /// What became of a partition that was to begin.
@@ -80,7 +82,7 @@ impl Starter {
         }
         begun.extend(self.resolve(job, &unknown).await);
         self.validate(&job.topic, &mut begun).await;
-        self.claim(&job.topic, &mut begun).await;
+        self.claim(&job.topic, &mut begun, job.losses).await;
         if job.end == End::AtStartsEnd {
             self.refuse_beyond(&job.topic, &mut begun).await;
         }
@@ -108,7 +110,7 @@ impl Starter {
         let mut resolved = Answers::new();
         for (partition, offset) in self.lookup(&job.topic).offsets(partitions, edge).await {
             let written = match offset {
-                Ok(offset) => self.begin_at(&job.topic, partition, 0, offset, &reason).await,
+                Ok(offset) => self.begin_at(&job.topic, partition, offset, &reason, job.losses).await,
                 Err(error) => Err(error),
             };
             resolved.insert(partition, written);
@@ -116,18 +118,18 @@ impl Starter {
         resolved
     }
 
-    /// Writes the position of a partition, whose version is `expected`.
+    /// Writes the position of a partition that has none in a store.
     pub(crate) async fn begin_at(
         &self,
         topic: &Topic,
         partition: i32,
-        expected: u64,
         next: i64,
         reason: &str,
+        losses: u64,
     ) -> Result<Position> {
         let token = fastrand::u128(..);
-        let start = Start { partition, expected, token, next, leader_epoch: -1, reason: reason.to_owned() };
-        match self.positions.write(topic, start).await {
+        let start = Start { partition, expected: 0, token, next, leader_epoch: -1, reason: reason.to_owned() };
+        match self.positions.write(topic, start, losses).await {
             // Somebody else wrote it meanwhile: theirs is read at the next try.
             Err(error) if error.code() == ErrorCode::StoreConflict => Err(error.retriable()),
             written => written,
@@ -153,13 +155,13 @@ impl Starter {
     }
 
     /// Lets the group know whose positions these are. A claim that is not answered holds the partition up.
-    async fn claim(&self, topic: &Topic, begun: &mut Answers<Position>) {
+    async fn claim(&self, topic: &Topic, begun: &mut Answers<Position>, losses: u64) {
         let held = begun.iter().filter_map(|(partition, begun)| Some((*partition, begun.as_ref().ok()?.clone())));
         let held: BTreeMap<i32, Position> = held.collect();
         if held.is_empty() {
             return;
         }
-        match self.positions.claim(topic, &held).await {
+        match self.positions.claim(topic, &held, losses).await {
             Ok(refused) => refused.into_iter().for_each(|(partition, error)| drop(begun.insert(partition, Err(error)))),
             Err(error) => {
                 let error = Arc::new(error);

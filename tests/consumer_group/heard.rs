@@ -1,37 +1,41 @@
 //! What the log says, for as long as a test listens.
 
+use std::cell::RefCell;
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::Once;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
-use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Keeps the warnings and errors of this thread: a test on one thread hears all of its own, and nothing of the others'.
-pub(crate) struct Heard {
-    lines: Arc<Mutex<Vec<String>>>,
-    _listening: DefaultGuard,
+thread_local! {
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
+
+/// Keeps the warnings and errors of this thread: a test on one thread hears all of its own, and nothing of the others'.
+///
+/// One listener serves all threads: those that come and go are missed now and then by what others log at that moment.
+pub(crate) struct Heard(());
 
 impl Heard {
     pub(crate) fn listen() -> Self {
-        let lines = Arc::new(Mutex::new(Vec::new()));
-        let listening = tracing::subscriber::set_default(Ear(lines.clone()));
-        Self { lines, _listening: listening }
+        static EAR: Once = Once::new();
+        EAR.call_once(|| tracing::subscriber::set_global_default(Ear).unwrap());
+        LINES.with_borrow_mut(Vec::clear);
+        Self(())
     }
 
     /// Whether a line has these words.
     pub(crate) fn has(&self, words: &str) -> bool {
-        self.lines.lock().unwrap().iter().any(|line| line.contains(words))
+        LINES.with_borrow(|lines| lines.iter().any(|line| line.contains(words)))
     }
 
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+        LINES.with_borrow(Clone::clone)
     }
 }
 
-struct Ear(Arc<Mutex<Vec<String>>>);
+struct Ear;
 
 struct Line(String);
 
@@ -57,7 +61,7 @@ impl Subscriber for Ear {
     fn event(&self, event: &Event<'_>) {
         let mut line = Line(event.metadata().level().to_string());
         event.record(&mut line);
-        self.0.lock().unwrap().push(line.0);
+        LINES.with_borrow_mut(|lines| lines.push(line.0));
     }
 
     fn enter(&self, _span: &Id) {}

@@ -11,7 +11,7 @@ use crate::member::*;
 use crate::support::wait::until_async;
 
 /// A broker that misses a member soon: one that was told wrongly that it is unknown leaves its old self behind.
-async fn short_sessions(partitions: i32) -> DevBroker {
+pub(crate) async fn short_sessions(partitions: i32) -> DevBroker {
     let builder = DevBroker::builder().topic(TOPIC, partitions).group_session(Duration::from_secs(1));
     builder.start().await.unwrap()
 }

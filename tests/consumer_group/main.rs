@@ -10,9 +10,11 @@
     reason = "a test fails by panicking"
 )]
 
+mod claim;
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
 mod heard;
+mod late;
 mod loss;
 mod member;
 mod sharing;

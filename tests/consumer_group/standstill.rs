@@ -1,4 +1,6 @@
-//! A partition that does not move is told in health and in the log within ten seconds, with its reason and the way out.
+//! A partition that does not move is told within ten seconds, with its reason.
+//!
+//! Health has it as well as the log, and both say the way out.
 //!
 //! Time is virtual. The states that other tests show, and all of them in a table: ARCHITECTURE.md.
 

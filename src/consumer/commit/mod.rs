@@ -15,6 +15,8 @@
 
 mod note;
 mod offsets;
+#[cfg(all(test, feature = "dev-broker"))]
+mod tests;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -94,8 +94,11 @@ impl GroupOffsets {
 
     /// Writes offsets as the membership stands now; each partition's answer is its own.
     ///
+    /// What was found out under an older membership is not written under a newer one: `losses` is how many the writer had
+    /// heard of when it began to look.
+    ///
     /// # Errors
-    /// Also while the group is between two generations: then it can be tried again.
+    /// Also while the group is between two generations, or when partitions were lost meanwhile: then it can be tried again.
     ///
     /// # Cancel safety
     /// As [`GroupOffsets::write_as`].
@@ -103,8 +106,17 @@ impl GroupOffsets {
         &self,
         topic: &str,
         commits: &LiteMap<i32, Committed>,
+        losses: Option<u64>,
     ) -> Result<LiteMap<i32, KafkaError>> {
-        let credentials = self.authority.borrow().credentials().map(Option::<&Credentials>::cloned);
+        let credentials = {
+            let authority = self.authority.borrow();
+            if losses.is_some_and(|heard| authority.losses != heard) {
+                let sentence =
+                    format!("partitions of group {} were lost meanwhile, so nothing is committed", self.group());
+                return Err(Error::new(ErrorCode::Lost, sentence).retriable());
+            }
+            authority.credentials().map(Option::<&Credentials>::cloned)
+        };
         let Ok(credentials) = credentials else {
             let sentence = format!("group {} is between two generations, so nothing is committed", self.group());
             return Err(Error::new(ErrorCode::Lost, sentence).retriable());

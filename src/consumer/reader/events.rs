@@ -51,7 +51,7 @@ impl Reader {
             failures => self.around.config.backoff.delay(failures - 1, fastrand::f64()),
         };
         let starter = self.starter.clone();
-        let job = Job { topic, partitions, found, end };
+        let job = Job { topic, partitions, found, end, losses: self.losses };
         let start = async move {
             if !wait.is_zero() {
                 tokio::time::sleep(wait).await;
@@ -232,10 +232,10 @@ impl Reader {
         let stretch = self.set_standing(partition, Standing::Checking);
         let Some(slot) = self.slots.get(&partition) else { return };
         tracing::warn!(partition, from = slot.next, to = next, reset, "records were deleted before they were read");
-        let (starter, topic) = (self.starter.clone(), slot.topic.clone());
+        let (starter, topic, losses) = (self.starter.clone(), slot.topic.clone(), self.losses);
         let reason = format!("auto.offset.reset={reset}: the log had lost what was next");
         let moved = async move {
-            let outcome: Result<Position> = starter.begin_at(&topic, partition, 0, next, &reason).await;
+            let outcome: Result<Position> = starter.begin_at(&topic, partition, next, &reason, losses).await;
             Done::Moved { partition, stretch, outcome }
         };
         self.jobs.push(moved.boxed());

@@ -101,6 +101,7 @@ impl Reader {
     }
 
     fn lost(&mut self, incarnation: Incarnation, partitions: Vec<i32>) {
+        self.losses = self.losses.saturating_add(1);
         tracing::warn!(topic = %self.around.topic, ?partitions, "partitions are lost: nothing of them is committed");
         for partition in &partitions {
             if self.slots.get(partition).is_some_and(|slot| slot.incarnation == incarnation) {

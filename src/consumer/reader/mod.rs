@@ -93,6 +93,8 @@ pub(crate) struct Reader {
     last_stretch: u64,
     paused: bool,
     is_joined: bool,
+    /// How many losses we have heard of; the member may know of more.
+    losses: u64,
     /// How many attempts to begin partitions have failed in a row.
     start_failures: u32,
 }
@@ -132,6 +134,7 @@ impl Reader {
             last_stretch: 0,
             paused: false,
             is_joined: false,
+            losses: 0,
             start_failures: 0,
         }
     }
