@@ -4,6 +4,7 @@
 //! that it can fail. An exception is written into the rule's list below, with its reason.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod guarantees;
 mod source;
 
 use std::path::Path;
