@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::cluster::Servers;
+use crate::cluster::{Cluster, Servers};
 use crate::members::{
     CLASSIC, LONG, MISSED_SOON, SHARED_AGAIN, SHORT, assert_commits_never_went_back, await_all, await_more,
     await_shares, end_all, given, owned, prepare, shares,
@@ -16,6 +16,7 @@ use crate::{Case, Shared, case};
 pub(crate) const CASES: &[Case] = &[
     case!(Java, a_member_with_an_order_that_takes_too_long_leaves_says_which_it_is_and_comes_back),
     case!(Java, a_member_that_stood_still_beyond_its_session_changes_nothing_when_it_wakes),
+    case!(Java, a_member_that_hears_nothing_of_its_coordinator_for_its_session_gives_everything_up_and_comes_back),
 ];
 
 /// How long a handler may take, and how long one of its orders takes.
@@ -90,4 +91,36 @@ fn a_member_that_stood_still_beyond_its_session_changes_nothing_when_it_wakes(sh
         end_all([stays, zombie]);
         assert_commits_never_went_back(cluster, &[topic]);
     }
+}
+
+/// The only node stands still, so nobody but the member itself can say that its session is over.
+fn a_member_that_hears_nothing_of_its_coordinator_for_its_session_gives_everything_up_and_comes_back(_: &Shared) {
+    let mut cluster = Cluster::start(1, &[]);
+    let start = |protocol: &&'static str| {
+        let topic = format!("takeover-silent-{protocol}");
+        prepare(&cluster, &topic, 4, SHORT);
+        let settings = [CLASSIC.as_slice(), &MISSED_SOON, &[("group.protocol", protocol)]].concat();
+        let member = ours::member(&cluster, &topic, "alone", &settings);
+        await_shares("it has all", WORK, &[&member], &[4]);
+        cluster.send(&topic, &File::of(200, 40), &[]);
+        await_all(&cluster, &topic, &[], &[&member]);
+        (topic, member)
+    };
+    let members: Vec<_> = Servers::group_protocols().iter().map(start).collect();
+    cluster.node(1).pause();
+    for (topic, member) in &members {
+        let lost = || owned(member).is_empty().then_some(());
+        wait::until(&format!("{topic}: it takes itself for lost"), SHORT + SHARED_AGAIN, lost);
+        let told = |line: &str| line.starts_with("{\"health\"") && line.contains("the consumer is not in its group");
+        member.await_stdout("it says so", SHARED_AGAIN, told);
+    }
+    cluster.node(1).resume();
+    for (topic, member) in &members {
+        await_shares("it has all again", WORK, &[member], &[4]);
+        cluster.producer(topic, "after").input(File::of(200, 40).ndjson).run(WORK).ok();
+        await_all(&cluster, topic, &[], &[member]);
+    }
+    let (topics, members): (Vec<_>, Vec<_>) = members.into_iter().unzip();
+    end_all(members);
+    assert_commits_never_went_back(&cluster, &topics);
 }
