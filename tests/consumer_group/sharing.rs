@@ -2,6 +2,7 @@
 
 use crate::consumer_support::*;
 use crate::member::*;
+use crate::support::wait::until_async;
 
 #[tokio::test]
 async fn two_members_share_the_partitions_and_the_one_that_stays_takes_over_what_the_other_leaves() {
@@ -77,6 +78,8 @@ async fn an_order_in_hand_is_settled_and_committed_before_its_partition_goes_to_
         handed_out(&handed, 2).await;
         let second = Member::start(&broker, "second", &handed, None, &settings).await;
         until_joined(&broker, 2).await;
+        let revoked = async || (first.partitions().len() < 2).then_some(());
+        until_async("a partition is asked back", SOON, revoked).await;
         assert!(second.partitions().is_empty(), "{protocol}: nothing moves while an order is in hand");
         assert_eq!(orders(&handed), [0, 100], "{protocol}");
         gates.iter().for_each(Gate::open);
