@@ -15,7 +15,8 @@
 
 mod note;
 mod offsets;
-#[cfg(all(test, feature = "dev-broker"))]
+#[cfg(test)]
+#[cfg(feature = "dev-broker")]
 mod tests;
 
 use std::collections::BTreeSet;
