@@ -54,7 +54,7 @@ const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 const GIB: i64 = 1 << 30;
 
 macro_rules! properties {
-    ($($const:ident = $name:literal, $kind:expr, $default:literal, $support:expr, $about:literal;)*) => {
+    ($($const:ident = $name:literal, $kind:expr, $default:expr, $support:expr, $about:literal;)*) => {
         $(
             #[doc = concat!("`", $name, "`: ", $about, " Default: `", $default, "`.")]
             pub const $const: Property =
@@ -71,7 +71,7 @@ use Support::{NotYet, Only, Yes};
 
 properties! {
     BOOTSTRAP_SERVERS = "bootstrap.servers", Addresses, "127.0.0.1:9092", Yes, "Where the first broker is looked for.";
-    CLIENT_ID = "client.id", Text, "orderflow", Yes, "The name that brokers see in logs and quotas.";
+    CLIENT_ID = "client.id", Text, concat!("orderflow-", env!("CARGO_PKG_VERSION")), Yes, "The name that brokers see in logs and quotas; `orders status` tells the version that it ends in.";
     CLIENT_RACK = "client.rack", Text, "", Yes, "The rack of this client, which assignors may go by.";
     REQUEST_TIMEOUT = "request.timeout.ms", Millis(1, DAY_MS), "30000", Yes, "How long one request may take.";
     CONNECT_TIMEOUT = "socket.connection.setup.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long dialling one broker may take.";

@@ -91,7 +91,7 @@ fn two_members_share_a_classic_group_and_one_takes_over_what_the_other_leaves(sh
 }
 
 /// A client of Python that reads until it is told to end.
-fn reader(cluster: &Servers, client: &str, topic: &str, strategy: &str) -> Running {
+pub(crate) fn reader(cluster: &Servers, client: &str, topic: &str, strategy: &str) -> Running {
     let python = install::python().unwrap_or_else(|lacking| panic!("{lacking}"));
     let program = Program::new(python).arg(install::here("python/reader.py")).arg(&cluster.bootstrap);
     let reader = program.args([client, topic, topic, strategy]).start();

@@ -8,6 +8,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
 
+mod beside;
 mod claim;
 mod cluster;
 mod console;
@@ -87,7 +88,8 @@ fn main() -> ExitCode {
     ours::join_if_told();
     let shared = Arc::new(Shared::default());
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
-    let files = [inputs::CASES, unclean::CASES, groups::CASES, statics::CASES, takeover::CASES, nodes::CASES];
+    let files =
+        [inputs::CASES, unclean::CASES, groups::CASES, beside::CASES, statics::CASES, takeover::CASES, nodes::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

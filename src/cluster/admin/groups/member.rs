@@ -86,6 +86,8 @@ mod tests {
         };
         assert_eq!(split("kafka-python-3.0.12"), ("kafka-python".into(), Some("3.0.12".into())));
         assert_eq!(split("shop/v2.4"), ("shop".into(), Some("v2.4".into())));
+        let ours = ("orderflow".into(), Some(env!("CARGO_PKG_VERSION").into()));
+        assert_eq!(split(crate::config::properties::CLIENT_ID.default), ours);
         for plain in ["rdkafka", "consumer-shop-1", "orderflow", "", "node-10.", "-", "a.b"] {
             assert_eq!(split(plain), (plain.into(), None), "{plain}");
         }
