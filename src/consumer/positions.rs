@@ -128,16 +128,12 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
             for (partition, committed) in &committed {
                 let at = TopicPartition::new(topic.name.clone(), *partition);
                 self.claim.refuse_another(&at, committed.offset, &committed.text)?;
-                match positions.get(partition) {
-                    Some(position) => {
-                        if let Some(sentence) = read_elsewhere(topic, *partition, committed, position) {
-                            tracing::warn!(partition, "{sentence}");
-                        }
-                    }
-                    None if is_not_begun(committed) => {
-                        positions.insert(*partition, self.begin_adopted(topic, *partition, committed).await?);
-                    }
-                    None => {}
+                let own = positions.get(partition);
+                if let Some(sentence) = read_elsewhere(topic, *partition, committed, own) {
+                    tracing::warn!(partition, "{sentence}");
+                }
+                if own.is_none() && is_not_begun(committed) {
+                    positions.insert(*partition, self.begin_adopted(topic, *partition, committed).await?);
                 }
             }
             Ok(positions)
@@ -268,18 +264,24 @@ fn reached_by_store(committed: &Committed, own: Option<&Position>) -> Option<i64
 }
 
 /// What is told where somebody else committed another offset than the store's for the group: the store has the effects,
-/// so it goes on from its own.
-fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, position: &Position) -> Option<String> {
+/// so it goes on from its own, or begins where it has none.
+fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, own: Option<&Position>) -> Option<String> {
     let is_ours = match Note::read(&committed.text, committed.offset) {
         // An older version is usual: commits follow the store.
-        Note::Store { version, .. } => version != position.version,
+        Note::Store { version, .. } => own.is_none_or(|own| version != own.version),
         Note::None | Note::Topic { .. } => false,
     };
-    let (name, there, here) = (&topic.name, committed.offset, position.next);
+    let (name, there, here) = (&topic.name, committed.offset, own.map_or(0, |own| own.next));
     if is_ours || there == here {
         return None;
     }
-    let what = if there > here {
+    let what = if own.is_none() {
+        format!(
+            "the offsets of {name}/{partition} up to {there} were read by a member of the group that does not feed this store, \
+             or were passed over by hand: the store has nothing of this partition and begins it where `auto.offset.reset` \
+             says; to leave them out"
+        )
+    } else if there > here {
         let between = there.saturating_sub(here);
         format!(
             "{between} offsets of {name}/{partition}, up to {there}, were read by a member of the group that does not feed \
@@ -315,10 +317,25 @@ mod tests {
     use super::*;
     use crate::place::TopicId;
 
-    fn told(offset: i64, text: &str) -> Option<String> {
+    fn told_beside(own: Option<&Position>, offset: i64, text: &str) -> Option<String> {
         let topic = Topic::new(TopicId::NONE, "orders");
         let committed = Committed { offset, leader_epoch: -1, text: text.to_owned() };
-        read_elsewhere(&topic, 2, &committed, &Position { next: 40, version: 7, ..Position::default() })
+        read_elsewhere(&topic, 2, &committed, own)
+    }
+
+    fn told(offset: i64, text: &str) -> Option<String> {
+        told_beside(Some(&Position { next: 40, version: 7, ..Position::default() }), offset, text)
+    }
+
+    #[test]
+    fn what_others_have_read_of_a_partition_that_the_store_never_had_is_told_too() {
+        let sentence = told_beside(None, 55, "").unwrap();
+        assert!(sentence.starts_with("the offsets of orders/2 up to 55 were read by a member"), "{sentence}");
+        assert!(sentence.contains("`orders positions set orders 2 55 --reason R --store W`"), "{sentence}");
+        assert_eq!(
+            [(0, ""), (55, "of1 store redb:0123 7")].map(|(at, text)| told_beside(None, at, text)),
+            [None, None]
+        );
     }
 
     #[test]
