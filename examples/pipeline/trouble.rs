@@ -27,6 +27,8 @@ const TEMPO: &[(&str, &str)] = &[
     ("request.timeout.ms", "1000"),
     ("retry.backoff.ms", "5"),
     ("retry.backoff.max.ms", "50"),
+    // All nodes may be away at once, and a busy machine takes its time.
+    ("bootstrap.retry.ms", "20000"),
     ("reconnect.backoff.ms", "5"),
     ("reconnect.backoff.max.ms", "50"),
 ];

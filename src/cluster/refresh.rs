@@ -49,7 +49,7 @@ impl Refresher {
             trouble: Mutex::default(),
             wanted: Notify::new(),
             max_age: config.millis(&properties::METADATA_MAX_AGE),
-            first_within: config.millis(&properties::RETRY_BACKOFF_MAX),
+            first_within: config.millis(&properties::BOOTSTRAP_RETRY),
             backoff: Backoff::new(
                 config.millis(&properties::RETRY_BACKOFF),
                 config.millis(&properties::RETRY_BACKOFF_MAX),
@@ -59,8 +59,8 @@ impl Refresher {
 
     /// The cluster's brokers, without any topic.
     ///
-    /// A broker that goes away between two answers says nothing about the others, so it is asked for again, for the longest
-    /// wait between two tries (`retry.backoff.max.ms`) and no longer: whoever gave a wrong address wants to know.
+    /// A broker that goes away between two answers says nothing about the others, so it is asked for again. Not for long
+    /// (`bootstrap.retry.ms`): whoever gave a wrong address wants to know.
     pub(super) async fn first_view(&self) -> Result<View> {
         let (begun, mut failures) = (Instant::now(), 0);
         loop {

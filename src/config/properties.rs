@@ -75,6 +75,7 @@ properties! {
     CLIENT_RACK = "client.rack", Text, "", Yes, "The rack of this client, which assignors may go by.";
     REQUEST_TIMEOUT = "request.timeout.ms", Millis(1, DAY_MS), "30000", Yes, "How long one request may take.";
     CONNECT_TIMEOUT = "socket.connection.setup.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long dialling one broker may take.";
+    BOOTSTRAP_RETRY = "bootstrap.retry.ms", Millis(0, DAY_MS), "1000", Yes, "For how long the first brokers are asked again before a client gives up: a broker takes so long to restart, people to doubt the address.";
     METADATA_MAX_AGE = "metadata.max.age.ms", Millis(100, DAY_MS), "300000", Yes, "How old metadata may grow before it is asked for again.";
     RETRY_BACKOFF = "retry.backoff.ms", Millis(1, DAY_MS), "100", Yes, "The first wait before another try.";
     RETRY_BACKOFF_MAX = "retry.backoff.max.ms", Millis(1, DAY_MS), "1000", Yes, "The longest wait before another try.";
