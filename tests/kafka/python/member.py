@@ -10,15 +10,18 @@ bootstrap, client, topic, group, count = sys.argv[1], sys.argv[2], sys.argv[3], 
 
 
 def kafka_python():
+    from commits import committed
     from kafka import KafkaConsumer
 
     settings = {"bootstrap_servers": bootstrap, "group_id": group, "auto_offset_reset": "earliest"}
     settings |= {"session_timeout_ms": 6000, "heartbeat_interval_ms": 1000}
     consumer = KafkaConsumer(topic, enable_auto_commit=False, **settings)
-    seen = 0
-    while seen < count or not consumer.assignment():
-        seen += sum(len(records) for records in consumer.poll(200, max_records=max(1, count - seen)).values())
-    consumer.commit()
+    done = False
+    while not done:
+        seen = 0
+        while seen < count or not consumer.assignment():
+            seen += sum(len(records) for records in consumer.poll(200, max_records=max(1, count - seen)).values())
+        done = committed(consumer)
     consumer.pause(*consumer.assignment())
     print(json.dumps({"member": client}), flush=True)
     while True:

@@ -31,8 +31,8 @@ def tell_record(partition, offset):
 
 
 def kafka_python():
+    from commits import committed
     from kafka import KafkaConsumer
-    from kafka.errors import CommitFailedError
 
     settings = {"bootstrap_servers": bootstrap, "group_id": group, "client_id": client}
     settings |= {"session_timeout_ms": 6000, "heartbeat_interval_ms": 500, "auto_offset_reset": "earliest"}
@@ -42,10 +42,7 @@ def kafka_python():
         for records in consumer.poll(100).values():
             for record in records:
                 tell_record(record.partition, record.offset)
-            try:
-                consumer.commit()
-            except CommitFailedError:
-                pass  # As below.
+            committed(consumer)
         share = sorted(one.partition for one in consumer.assignment())
         if share != owned:
             owned = share
