@@ -20,7 +20,6 @@ use crate::consumer_support::faulty::FaultyStore;
 use crate::consumer_support::*;
 use crate::heard::Heard;
 use crate::member::*;
-
 use crate::support::wait::until_async;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -59,12 +58,21 @@ async fn end(control: &Control, run: JoinHandle<orderflow::Result<()>>) {
     tokio::time::timeout(SOON, run).await.expect("it ends").unwrap().unwrap();
 }
 
-fn refused(broker: &DevBroker, api: ApiKey, error: KafkaError) -> Installed {
-    broker.install(Rule::on(api).then(Verdict::Error(error)))
-}
-
 fn held(broker: &DevBroker, api: ApiKey) -> Installed {
     broker.install(Rule::on(api).then(Verdict::Hold))
+}
+
+/// The broker is silent when it is asked this, or answers with an error.
+fn troubled(broker: &DevBroker, api: ApiKey, silent: bool, error: KafkaError) -> Installed {
+    if silent { held(broker, api) } else { broker.install(Rule::on(api).then(Verdict::Error(error))) }
+}
+
+/// The fault is over, and the consumer goes on by itself until it is ended.
+async fn recovers(broker: DevBroker, fault: Installed, (control, run): (Control, JoinHandle<orderflow::Result<()>>)) {
+    drop(fault);
+    ready(&control).await;
+    end(&control, run).await;
+    broker.shutdown().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,10 +161,7 @@ async fn a_broker_that_does_not_answer_a_fetch_is_told() {
     ready(&control).await;
     let fault = held(&broker, ApiKey::Fetch);
     told(&control, &heard, "does not answer a fetch").await;
-    drop(fault);
-    ready(&control).await;
-    end(&control, run).await;
-    broker.shutdown().await;
+    recovers(broker, fault, (control, run)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -169,27 +174,18 @@ async fn a_broker_that_keeps_refusing_a_partition_is_told_with_what_it_says() {
     told(&control, &heard, "partition 1 of inventory_orders is not read").await;
     let words = KafkaError::ReplicaNotAvailable.meaning();
     assert!(control.health().to_string().contains(words), "{}", control.health());
-    drop(fault);
-    ready(&control).await;
-    end(&control, run).await;
-    broker.shutdown().await;
+    recovers(broker, fault, (control, run)).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_position_that_is_not_found_is_told_whether_the_answer_is_late_or_bad() {
     for silent in [true, false] {
         let (broker, heard) = (broker(1).await, Heard::listen());
-        let fault = match silent {
-            true => held(&broker, ApiKey::OffsetFetch),
-            false => refused(&broker, ApiKey::OffsetFetch, KafkaError::CoordinatorLoadInProgress),
-        };
+        let fault = troubled(&broker, ApiKey::OffsetFetch, silent, KafkaError::CoordinatorLoadInProgress);
         let (control, run) = run(&config(&broker), Outcome::Done).await;
         let words = if silent { "its position has not been found yet" } else { "its position cannot be read" };
         told(&control, &heard, words).await;
-        drop(fault);
-        ready(&control).await;
-        end(&control, run).await;
-        broker.shutdown().await;
+        recovers(broker, fault, (control, run)).await;
     }
 }
 
@@ -210,18 +206,12 @@ async fn commits_that_are_refused_or_not_answered_are_told() {
         let (broker, heard) = (broker(1).await, Heard::listen());
         let (control, run) = run(&config(&broker), Outcome::Done).await;
         ready(&control).await;
-        let fault = match silent {
-            true => held(&broker, ApiKey::OffsetCommit),
-            false => refused(&broker, ApiKey::OffsetCommit, KafkaError::CoordinatorLoadInProgress),
-        };
+        let fault = troubled(&broker, ApiKey::OffsetCommit, silent, KafkaError::CoordinatorLoadInProgress);
         write(&broker, 0, &entries(0..5));
         settled(&control, 5).await;
         let words = if silent { "wait to be committed" } else { "cannot be committed" };
         told(&control, &heard, words).await;
-        drop(fault);
-        ready(&control).await;
-        end(&control, run).await;
-        broker.shutdown().await;
+        recovers(broker, fault, (control, run)).await;
     }
 }
 
@@ -231,15 +221,9 @@ async fn a_coordinator_that_refuses_heartbeats_or_is_silent_is_told() {
         let (broker, heard) = (broker(1).await, Heard::listen());
         let (control, run) = run(&config(&broker).set("heartbeat.interval.ms", "500").unwrap(), Outcome::Done).await;
         ready(&control).await;
-        let fault = match silent {
-            true => held(&broker, ApiKey::ConsumerGroupHeartbeat),
-            false => refused(&broker, ApiKey::ConsumerGroupHeartbeat, KafkaError::NotCoordinator),
-        };
+        let fault = troubled(&broker, ApiKey::ConsumerGroupHeartbeat, silent, KafkaError::NotCoordinator);
         told(&control, &heard, "the coordinator of group shipping").await;
-        drop(fault);
-        ready(&control).await;
-        end(&control, run).await;
-        broker.shutdown().await;
+        recovers(broker, fault, (control, run)).await;
     }
 }
 
