@@ -231,6 +231,18 @@ impl std::error::Error for Error {
     }
 }
 
+/// An error with its causes, on one line.
+pub(crate) fn told(error: &Error) -> String {
+    let mut sentence = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        sentence.push_str(": ");
+        sentence.push_str(&error.to_string());
+        cause = error.source();
+    }
+    sentence
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,5 +259,6 @@ mod tests {
             "CNS-RANGE: position 12 is before the log's start 40 (topic orders, partition 3, offset 12): set the position"
         );
         assert_eq!(std::error::Error::source(&error).map(ToString::to_string), Some("disk".into()));
+        assert_eq!(told(&error), format!("{error}: disk"));
     }
 }

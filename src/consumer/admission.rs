@@ -5,9 +5,9 @@ use tokio::time::Instant;
 use super::builder::End;
 use super::control::{Concern, Wish};
 use super::dispatch::Dispatch;
-use super::reader::told;
 use super::run::{Ending, Run};
 use crate::ErrorCode;
+use crate::error::told;
 
 impl<D: Dispatch> Run<D> {
     /// Looks, with back-off, until the group's positions are in no other store. Returns why the run ends without having

@@ -3,9 +3,9 @@
 use super::builder::End;
 use super::control::{Concern, Wish, Wishes};
 use super::dispatch::Dispatch;
-use super::reader::told;
 use super::run::{Ending, Run};
 use crate::Error;
+use crate::error::told;
 
 impl<D: Dispatch> Run<D> {
     /// Hands out nothing while somebody paused the consumer, and says so.

@@ -24,12 +24,13 @@ use super::goal::{Goal, Group};
 use super::group::session::{Membership, Session};
 use super::patience::Patience;
 use super::positions::Positions;
-use super::reader::{News, Reader, Surroundings, told};
+use super::reader::{News, Reader, Surroundings};
 use super::standstill::Standstills;
 use super::start::Starter;
 use super::{Engine, Summary};
 use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
+use crate::error::told;
 use crate::store::{Steering, Topic};
 use crate::{Error, ErrorCode, Result};
 

@@ -17,6 +17,7 @@ use super::topics::Topics;
 use crate::backoff::Backoff;
 use crate::consumer::companion::Companion;
 use crate::consumer::{Concern, Control};
+use crate::error::told;
 use crate::shutdown::Tasks;
 use crate::store::{BackOffice, Waiting};
 use crate::{Error, ErrorCode, Result};
@@ -181,15 +182,4 @@ impl Work {
     fn stays(&self) -> std::sync::MutexGuard<'_, Stays> {
         self.stays.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// An error with its causes, in one line.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(deeper) = cause {
-        text = format!("{text}: {deeper}");
-        cause = deeper.source();
-    }
-    text
 }

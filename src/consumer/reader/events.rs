@@ -13,6 +13,7 @@ use super::super::start::{Job, Outside, Started};
 use super::slot::Standing;
 use super::{Done, News, Reader};
 use crate::cluster::{TopicState, refusal};
+use crate::error::told;
 use crate::place::{Place, TopicPartition};
 use crate::store::{Position, Topic};
 use crate::wire::kafka_error::KafkaError;
@@ -255,16 +256,4 @@ impl Reader {
 /// What to do about a batch that cannot be read.
 pub(crate) fn damaged(way_out: &str) -> String {
     format!("the log is damaged there, go on behind it: {way_out}")
-}
-
-/// An error with its causes on one line.
-pub(crate) fn told(error: &Error) -> String {
-    let mut sentence = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        sentence.push_str(": ");
-        sentence.push_str(&error.to_string());
-        cause = error.source();
-    }
-    sentence
 }

@@ -4,7 +4,8 @@ use super::super::assignment::{Event, Found, Incarnation};
 use super::super::builder::End;
 use super::super::control::Concern;
 use super::slot::{Slot, Standing};
-use super::{News, Reader, told};
+use super::{News, Reader};
+use crate::error::told;
 use crate::store::Topic;
 use crate::{Error, ErrorCode};
 

@@ -25,7 +25,7 @@ use futures::stream::FuturesUnordered;
 use litemap::LiteMap;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::events::{damaged, told};
+pub(crate) use self::events::damaged;
 use self::slot::{Slot, Standing};
 use super::assignment::{Assignment, Incarnation};
 use super::builder::End;

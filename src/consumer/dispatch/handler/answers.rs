@@ -6,12 +6,12 @@ use futures::StreamExt;
 
 use super::super::super::commit::{Committed, Note};
 use super::super::super::control::Concern;
-use super::super::super::reader::told;
 use super::super::super::retry::{Verdict, Why};
 use super::super::lanes::Lane;
 use super::super::tales::{Audience, Told};
 use super::call::Ended;
 use super::*;
+use crate::error::told;
 use crate::order::IDENTITY_HEADER;
 use crate::place::Place;
 use crate::store::Outcome;

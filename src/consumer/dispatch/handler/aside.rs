@@ -14,10 +14,10 @@ use futures::FutureExt;
 
 use super::super::super::breaker::{Effect, Event};
 use super::super::super::control::Concern;
-use super::super::super::reader::told;
 use super::super::lanes::Lane;
 use super::call::Answer;
 use super::*;
+use crate::error::told;
 use crate::order::{Identity, Violation};
 use crate::place::Place;
 use crate::store::{DeadLetterKind, EventId, Origin as LogPlace, Original, Outcome, SetAside, Topic};

@@ -2,10 +2,10 @@
 
 use super::super::super::commit::{Committed, Note};
 use super::super::super::control::{Concern, Lag};
-use super::super::super::reader::told;
 use super::super::Step;
 use super::super::teller::name;
 use super::{Flight, StoreDispatch};
+use crate::error::told;
 use crate::order::Order;
 use crate::place::Place;
 use crate::store::{Applied, AppliedPart, Store};
