@@ -13,7 +13,7 @@ use crate::place::Place;
 use crate::producer::{OutgoingRecord, Pending, RecordProducer};
 use crate::store::{DeadLetterKind, SetAside};
 use crate::wire::record_batch::Header as WireHeader;
-use crate::{Error, Result};
+use crate::{Error, ErrorCode, Result};
 
 /// What a dead-letter topic's name ends with.
 const DEAD: &str = "-dlt";
@@ -92,14 +92,21 @@ impl Topics {
 
     /// Makes the topic unless it exists. Whoever may not make topics may still write to one that is there.
     async fn demand(&self, topic: &str, source: &str) -> Result<()> {
-        let partitions = self.find(source).await.ok().and_then(|source| i32::try_from(source.partitions.len()).ok());
+        let partitions = match self.find(source).await {
+            Ok(source) => i32::try_from(source.partitions.len()).ok(),
+            Err(error) if error.code() == ErrorCode::UnknownTopic => None,
+            // A topic keeps the number of partitions that it is made with, so a guess would stay.
+            Err(_) if self.find(topic).await.is_ok() => return Ok(()),
+            Err(error) => {
+                let sentence = "the topic is not there, and how many partitions it needs is not known";
+                return Err(kept(Error::new(error.code(), sentence), error, topic));
+            }
+        };
         let made = create_topics(&self.cluster, &[NewTopic { partitions, ..NewTopic::named(topic) }]).await;
         let Err(refused) = made else { return Ok(()) };
         if refused.is_retriable() || self.find(topic).await.is_err() {
-            let error =
-                Error::new(refused.code(), "the topic is not there, and cannot be made").at(Place::topic(topic));
-            let error = if refused.is_retriable() { error.retriable() } else { error };
-            return Err(error.caused_by(refused));
+            let error = Error::new(refused.code(), "the topic is not there, and cannot be made");
+            return Err(kept(error, refused, topic));
         }
         Ok(())
     }
@@ -119,6 +126,12 @@ impl Topics {
     fn lock(&self) -> std::sync::MutexGuard<'_, LiteMap<String, RecordProducer>> {
         self.producers.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The error about a topic, for as long as its cause lasts.
+fn kept(error: Error, cause: Error, topic: &str) -> Error {
+    let error = if cause.is_retriable() { error.retriable() } else { error };
+    error.at(Place::topic(topic)).caused_by(cause)
 }
 
 /// Where the dead letters of a topic go.

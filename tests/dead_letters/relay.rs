@@ -2,6 +2,8 @@
 
 use orderflow::ErrorCode;
 use orderflow::broker::{DevBroker, Rule, Verdict};
+use orderflow::cluster::admin::{NewTopic, create_topics};
+use orderflow::cluster::{Cluster, Missing};
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{InventoryConsumer, Summary};
 use orderflow::wire::kafka_error::KafkaError;
@@ -199,5 +201,45 @@ async fn a_refused_order_is_announced_to_whoever_ordered() {
     assert_eq!((&event["partition"], &event["offset"], &event["version"]), (&1.into(), &0.into(), &1.into()));
     assert!(told[0].header("idempotency-key").unwrap().starts_with("refusal:"));
     assert!(broker.offsets(DEAD, 0).is_err(), "a refusal is no dead letter");
+    broker.shutdown().await;
+}
+
+/// Three partitions on two nodes, each on one of them alone. Returns one that the group's coordinator leads.
+async fn unreplicated(broker: &DevBroker) -> i32 {
+    let cluster = Cluster::connect(&broker.config()).await.unwrap();
+    let topic = NewTopic { partitions: Some(3), replication: Some(1), ..NewTopic::named(TOPIC) };
+    create_topics(&cluster, &[topic]).await.unwrap();
+    let view = cluster.topic(TOPIC, Missing::Refuse, SOON).await.unwrap();
+    cluster.close().await;
+    let stays = broker.coordinator("inventory");
+    let leads = view.partitions.iter().position(|partition| partition.leader == stays);
+    leads.unwrap().try_into().unwrap()
+}
+
+#[tokio::test]
+async fn while_it_is_not_known_how_many_partitions_the_topic_has_its_dead_letter_topic_is_not_made() {
+    let (broker, shop) = (DevBroker::builder().nodes(2).start().await.unwrap(), Shop::new());
+    let live = unreplicated(&broker).await;
+    let consumer = InventoryConsumer::builder(&config(&broker)).store(shop.store()).build().await.unwrap();
+    let control = consumer.control();
+    let run = tokio::spawn(consumer.run(std::future::pending()));
+    until_async("it is ready", SOON, async || control.health().is_ready().then_some(())).await;
+    let other = 3 - broker.coordinator("inventory").unwrap();
+    broker.stop(other).await.unwrap();
+    // What is asked for a second time was answered once since.
+    let asked = broker.install(Rule::on(ApiKey::Metadata).then(Verdict::Pass));
+    tokio::time::timeout(SOON, asked.fallen(2)).await.unwrap();
+    write(&broker, TOPIC, live, &[hostile()]);
+    let words = "1 dead letters or refusals wait to be relayed: NET-TIMEOUT: the topic is not there, and how many";
+    let told = async || {
+        assert!(broker.offsets(DEAD, 0).is_err(), "made with a number of partitions that nobody knows");
+        control.health().to_string().contains(words).then_some(())
+    };
+    until_async("health says what it waits for", SOON, told).await;
+    broker.resume(other).await.unwrap();
+    until_async("it is relayed", SOON, async || (read(&broker, DEAD, live).len() == 1).then_some(())).await;
+    assert!(broker.offsets(DEAD, 2).is_ok() && broker.offsets(DEAD, 3).is_err());
+    control.drain();
+    run.await.unwrap().unwrap();
     broker.shutdown().await;
 }
