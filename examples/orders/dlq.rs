@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use orderflow::store::{
-    DeadLetterRow, EventId, Operation, OriginalRow, Query, Rehearsal, ReplayRow, Replayed, Row, StoreOperator,
-    StoreReader, Text,
+    DeadLetterRow, EventId, Operation, OriginalRow, Query, Rehearsal, ReplayRow, Replayed, Row, SteeredRow,
+    StoreOperator, StoreReader, Text,
 };
 use orderflow::{Error, ErrorCode, Result};
 use serde_json::{Map, Value, json};
@@ -240,7 +240,7 @@ async fn once(store: &str, operation: Operation) -> Result<Vec<Row>> {
     rows
 }
 
-/// Prints what was done. What fails is left undone.
+/// Prints what was done. What fails, or still stands, is left undone.
 fn tell(flags: &Flags, lines: &Lines, rows: &[Row], name: &str) -> Ending {
     let (mut table, mut ending) = (Table::new(flags, lines), Ending::Done);
     for row in rows {
@@ -254,6 +254,9 @@ fn tell(flags: &Flags, lines: &Lines, rows: &[Row], name: &str) -> Ending {
             object.insert("reason".to_owned(), json!(reason));
             table.row(Value::Object(object));
         } else {
+            if matches!(row, Row::Steered(SteeredRow { reason: Some(_), .. })) {
+                ending = Ending::Undone;
+            }
             table.row(row.to_object());
         }
     }

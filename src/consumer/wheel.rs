@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Control;
+use super::control::{Control, Wish};
 use crate::place::Place;
 use crate::store::Steering;
 use crate::{Error, ErrorCode, Result};
@@ -33,12 +33,16 @@ impl Steering for Wheel {
         Ok(())
     }
 
-    fn resume(&self, topic: &str, partition: Option<i32>) -> Result<()> {
+    fn resume(&self, topic: &str, partition: Option<i32>) -> Result<Option<String>> {
         self.demand(topic)?;
         match partition {
             Some(partition) => self.control.resume_partition(partition),
             None => self.control.resume(),
         }
-        Ok(())
+        Ok(match self.control.wishes().borrow().wish {
+            Wish::Run => None,
+            Wish::Pause => Some(format!("the whole consumer is paused: `orders resume {topic}` lets it go on")),
+            Wish::Drain => Some("the consumer is about to end: the next run goes on".to_owned()),
+        })
     }
 }

@@ -172,9 +172,9 @@ pub trait Steering: Send + Sync {
     /// [`crate::ErrorCode::UnknownTopic`]: the consumer reads another topic.
     fn pause(&self, topic: &str, partition: Option<i32>) -> Result<()>;
 
-    /// Lets it go on.
+    /// Lets it go on. Returns what still holds it, with what ends that.
     ///
     /// # Errors
     /// As [`Steering::pause`].
-    fn resume(&self, topic: &str, partition: Option<i32>) -> Result<()>;
+    fn resume(&self, topic: &str, partition: Option<i32>) -> Result<Option<String>>;
 }

@@ -183,6 +183,9 @@ pub struct SteeredRow {
     pub partition: Option<i32>,
     /// Whether it is paused now.
     pub paused: bool,
+    /// What still holds what was to go on.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// A copy of a store.

@@ -166,6 +166,13 @@ async fn all_of_it_works_while_a_consumer_holds_the_store() {
     operate(&path, Operation::Backup { to: backup.clone() }).await.unwrap();
     operate(&path, Operation::Resume { topic: topic(), partition: None }).await.unwrap();
     settled(&control, 2).await;
+    operate(&path, Operation::Pause { topic: topic(), partition: None }).await.unwrap();
+    let rows = operate(&path, Operation::Resume { topic: topic(), partition: Some(0) }).await.unwrap();
+    let Row::Steered(steered) = &rows[0] else { panic!("{rows:?}") };
+    assert!(steered.paused, "the pause of all is not that of one");
+    assert!(steered.reason.as_ref().unwrap().contains("orders resume inventory_orders`"), "{steered:?}");
+    let rows = operate(&path, Operation::Resume { topic: topic(), partition: None }).await.unwrap();
+    assert!(matches!(&rows[0], Row::Steered(row) if !row.paused && row.reason.is_none()), "{rows:?}");
     let foreign = Operation::Pause { topic: "others".to_owned(), partition: None };
     assert_eq!(operate(&path, foreign).await.unwrap_err().code(), ErrorCode::UnknownTopic);
     control.drain();

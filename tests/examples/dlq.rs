@@ -64,6 +64,8 @@ fn dead_letters_are_listed_shown_mended_replayed_and_discarded() {
         let running = example(broker, "inventory_consumer").args(["-q", "--store"]).arg(&store).start();
         until_held(&store);
         assert_eq!(orders_dlq(&["pause", "inventory_orders/0"], &store, 0)[0]["paused"], json!(true));
+        assert_eq!(orders_dlq(&["pause", "inventory_orders"], &store, 0)[0]["paused"], json!(true));
+        assert_eq!(orders_dlq(&["resume", "inventory_orders/0"], &store, 1)[0]["paused"], json!(true));
         assert_eq!(orders_dlq(&["resume", "inventory_orders"], &store, 0)[0]["paused"], json!(false));
         running.signal(support::program::Signal::Terminate);
         running.finish(WORK).ok();

@@ -61,11 +61,11 @@ impl<O: Order> BackOffice for Office<O> {
             match operation {
                 Operation::Pause { topic, partition } => {
                     self.steer()?.pause(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true })])
+                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true, reason: None })])
                 }
                 Operation::Resume { topic, partition } => {
-                    self.steer()?.resume(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: false })])
+                    let reason = self.steer()?.resume(&topic, partition)?;
+                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: reason.is_some(), reason })])
                 }
                 Operation::Backup { to } => {
                     let shared = Arc::clone(&self.shared);
