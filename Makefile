@@ -6,7 +6,8 @@
 #                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
 #   make musl         every example as a static binary without a C compiler, run in an empty root
 #   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000; before it
-#                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it)
+#                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it), and the
+#                     embedded store crashed at each operation of its disk in CRASH_SEEDS=50 ways
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
 SHELL := bash
@@ -18,6 +19,7 @@ ONLY ?=
 SEEDS ?= 1 2 3 4 5
 ORDERS ?= 200000
 GROUP_SEEDS ?= 10000
+CRASH_SEEDS ?= 50
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
 .PHONY: check fmt clippy features docs house-rules test test-kafka musl soak bench
@@ -57,6 +59,7 @@ musl:
 
 soak:
 	GROUP_SEEDS=$(GROUP_SEEDS) $(CARGO) test --locked --release --all-features --lib every_seed_keeps_the_invariants
+	CRASH_SEEDS=$(CRASH_SEEDS) $(CARGO) test --locked --release --all-features --lib store::redb::tests::crash
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
 	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \

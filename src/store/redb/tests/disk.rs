@@ -1,7 +1,7 @@
 //! A disk in memory that loses power: the faulty twin of the file.
 //!
-//! What was synced stays. Of what was written since, a crash keeps some writes and loses others, in
-//! no order, as disks do.
+//! What was synced stays. Of what was written since, a crash keeps some writes, tears others between
+//! two sectors and loses the rest, in no order, as disks do.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +16,14 @@ pub(super) enum Fault {
     CrashAt(u64),
     /// The n-th sync from now fails, and only that one.
     SyncFails(u64),
+    /// The n-th write from now fails, and only that one.
+    WriteFails(u64),
+    /// From the n-th sync on the disk says that it synced and did not.
+    SyncsLost(u64),
 }
+
+/// What a disk writes whole.
+const SECTOR: usize = 512;
 
 #[derive(Clone, Debug)]
 pub(super) struct Disk(Arc<Mutex<Platter>>);
@@ -62,13 +69,29 @@ impl Disk {
         let platter = self.platter();
         let (mut image, mut chance) = (platter.synced.clone(), fastrand::Rng::with_seed(seed));
         for (offset, bytes) in &platter.unsynced {
-            if chance.bool() {
-                image.resize(image.len().max(offset + bytes.len()), 0);
-                image[*offset..offset + bytes.len()].copy_from_slice(bytes);
-            }
+            let sectors = bytes.len().div_ceil(SECTOR);
+            let kept = match chance.u8(0..4) {
+                0 => chance.usize(0..=sectors) * SECTOR,
+                1 => 0,
+                _ => bytes.len(),
+            };
+            let kept = kept.min(bytes.len());
+            image.resize(image.len().max(offset + kept), 0);
+            image[*offset..offset + kept].copy_from_slice(&bytes[..kept]);
         }
         image.resize(platter.seen.len().max(platter.synced.len()), 0);
         Self::with(image)
+    }
+
+    /// The disk after the power came back, which has nothing of what was not synced.
+    pub(super) fn as_synced(&self) -> Self {
+        Self::with(self.platter().synced.clone())
+    }
+
+    /// Whether what was planned has happened.
+    pub(super) fn has_failed(&self) -> bool {
+        let platter = self.platter();
+        platter.dead || platter.fault == Fault::None
     }
 
     fn platter(&self) -> MutexGuard<'_, Platter> {
@@ -116,12 +139,14 @@ impl StorageBackend for Disk {
     fn sync_data(&self) -> io::Result<()> {
         let mut platter = self.platter();
         platter.operate()?;
-        if let Fault::SyncFails(left) = &mut platter.fault {
-            *left -= 1;
-            if *left == 0 {
+        match &mut platter.fault {
+            Fault::SyncFails(1) => {
                 platter.fault = Fault::None;
                 return Err(io::Error::other("the disk lost a write"));
             }
+            Fault::SyncsLost(1) => return Ok(()),
+            Fault::SyncFails(left) | Fault::SyncsLost(left) => *left -= 1,
+            Fault::None | Fault::CrashAt(_) | Fault::WriteFails(_) => {}
         }
         platter.synced = platter.seen.clone();
         platter.unsynced.clear();
@@ -131,6 +156,14 @@ impl StorageBackend for Disk {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut platter = self.platter();
         platter.operate()?;
+        match &mut platter.fault {
+            Fault::WriteFails(1) => {
+                platter.fault = Fault::None;
+                return Err(io::Error::other("the disk cannot write here"));
+            }
+            Fault::WriteFails(left) => *left -= 1,
+            Fault::None | Fault::CrashAt(_) | Fault::SyncFails(_) | Fault::SyncsLost(_) => {}
+        }
         let offset = offset as usize;
         platter.seen[offset..offset + data.len()].copy_from_slice(data);
         platter.unsynced.push((offset, data.to_vec()));

@@ -1,0 +1,176 @@
+//! What happens to a store on a failing disk, step by step, with what it then shows of itself.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::super::effect::Effect;
+use super::super::fault::fault;
+use super::super::handle::{RedbStore, builder, start};
+use super::super::settings::{RedbSettings, Socket};
+use super::disk::Disk;
+use crate::order::{Identity, Order, Source};
+use crate::place::TopicId;
+use crate::store::{
+    Applied, BackOffice, Batch, DeadLetter, Entry, EventId, Operation, Original, Part, Position, Query, Rehearsal, Row,
+    Settled, Store, Topic, Waiting, Work,
+};
+use crate::{Error, ErrorCode, Result};
+
+/// How many records a batch has of each partition.
+const RECORDS: u64 = 4;
+
+/// What can be asked of a store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Step {
+    /// The n-th batch.
+    Batch(u64),
+    /// What waits in the outbox is acknowledged.
+    Published,
+    /// The oldest dead letter is tried again.
+    Replayed,
+    /// The oldest dead letter is discarded.
+    Discarded,
+}
+
+/// Batches with operators' work between them.
+pub(super) fn steps(batches: u64) -> Vec<Step> {
+    let between = |number: u64| match number % 4 {
+        1 => Some(Step::Replayed),
+        2 => Some(Step::Published),
+        3 => Some(Step::Discarded),
+        _ => None,
+    };
+    (0..batches).flat_map(|number| [Some(Step::Batch(number)), between(number)]).flatten().collect()
+}
+
+pub(super) fn topic() -> Topic {
+    Topic::new(TopicId::new([1; 16]), "orders")
+}
+
+pub(super) fn open<E: Effect>(disk: &Disk) -> Result<RedbStore<E::Order>> {
+    let settings = RedbSettings { socket: Socket::None, ..RedbSettings::default() };
+    let database = builder(&settings).create_with_backend(disk.clone()).map_err(fault)?;
+    start::<E>(database, Path::new("disk"), "group", settings, E::Policy::default())
+}
+
+/// Orders, refusals, dead letters and copies in two partitions, of which the first has orders that wait.
+fn batch<O: Order>(number: u64, order: fn(u64) -> O) -> Batch<O> {
+    let at = i64::try_from(number * RECORDS).unwrap();
+    let part = |partition: i32| {
+        let is_waiting = |offset: i64| partition == 0 && offset % 12 == 1;
+        let late = (number % 3 == 1 && partition == 0).then_some(at - 3);
+        let offsets = late.into_iter().chain((at..at + 4).filter(|offset| !is_waiting(*offset)));
+        let entries: Vec<_> = offsets.map(|offset| entry((partition, offset), number, order)).collect();
+        let waits = number % 3 == 0 && partition == 0;
+        let (next, settled) = match waits {
+            true => (at + 1, (at + 2..at + 4).collect()),
+            false => (at + 4, Settled::new()),
+        };
+        let token = u128::from(number) + 7;
+        Part { partition, expected: number, token, next, settled, leader_epoch: 0, entries }
+    };
+    Batch { topic: topic(), parts: vec![part(0), part(1)] }
+}
+
+fn entry<O: Order>((partition, offset): (i32, i64), number: u64, order: fn(u64) -> O) -> Entry<O> {
+    let offset_number = u64::try_from(offset).unwrap();
+    // Three identities for four records: the fourth is a copy of the next batch's first.
+    let index = offset_number / RECORDS * 3 + offset_number % RECORDS;
+    let source = Source::of_digest([u8::try_from(partition).unwrap(); 32]);
+    let work = match (number + offset_number) % 7 {
+        4 => Work::DeadLetter(letter("ORD-JSON")),
+        6 => Work::Refuse(letter("SHP-TOO-MANY")),
+        _ => Work::Apply(order(index)),
+    };
+    let identity = (offset % 9 != 5).then(|| Identity::numbered(source, index).unwrap());
+    Entry { offset, timestamp: 1_700_000_000_000 + offset, identity, work }
+}
+
+fn letter(code: &'static str) -> DeadLetter {
+    let original = Original { value: Some(vec![b'{'; 5_000].into()), ..Original::default() };
+    DeadLetter { code: code.into(), reason: "it is of no use".into(), attempts: 1, original }
+}
+
+/// Takes a step. The answer, where it tells what became of orders.
+pub(super) async fn take<E: Effect>(
+    store: &RedbStore<E::Order>,
+    step: Step,
+    order: fn(u64) -> E::Order,
+) -> Result<Option<Applied>> {
+    match step {
+        Step::Batch(number) => return store.apply(batch(number, order)).await.map(Some),
+        Step::Published => {
+            let Waiting { letters, mut spent, .. } = office(store).waiting(0).await?;
+            spent.extend(letters.into_iter().map(|(event, _)| event));
+            office(store).published(spent).await?;
+        }
+        Step::Replayed | Step::Discarded => {
+            let Some(id) = oldest_letter(store).await? else { return Ok(None) };
+            let replay = Operation::Replay { ids: vec![id], rehearsal: Rehearsal::Real };
+            let discard = Operation::Discard { id, reason: "nobody wants it".into() };
+            let operation = if matches!(step, Step::Replayed) { replay } else { discard };
+            office(store).operate(operation).await?;
+        }
+    }
+    Ok(None)
+}
+
+fn office<O: Order>(store: &RedbStore<O>) -> Arc<dyn BackOffice> {
+    store.back_office().unwrap()
+}
+
+async fn oldest_letter<O: Order>(store: &RedbStore<O>) -> Result<Option<EventId>> {
+    let rows = store.reader().ask(Query::DeadLetters { all: false }).rows().await?;
+    Ok(rows.into_iter().find_map(|row| if let Row::DeadLetter(row) = row { Some(row.id) } else { None }))
+}
+
+/// Everything that a store says of itself, but for the wall clock.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Picture {
+    pub(super) positions: Vec<(i32, Position)>,
+    rows: Vec<Value>,
+    outbox: Vec<(u64, EventId, u32)>,
+}
+
+pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
+    let positions = store.positions(&topic()).await?.into_iter().collect();
+    let effect = match O::TYPE {
+        "inventory" => Query::Stock { products: Vec::new() },
+        _ => Query::Deliveries { orders: Vec::new() },
+    };
+    let mut rows = Vec::new();
+    for query in [
+        effect,
+        Query::Movements { orders: Vec::new() },
+        Query::DeadLetters { all: true },
+        Query::Positions,
+        Query::Verify,
+    ] {
+        // A store of deliveries has no movements.
+        if O::TYPE != "inventory" && matches!(query, Query::Movements { .. }) {
+            continue;
+        }
+        for row in store.reader().ask(query).rows().await? {
+            if let Row::Audit(audit) = &row
+                && !audit.holds
+            {
+                return Err(Error::new(ErrorCode::Internal, format!("the audit does not hold: {:?}", audit.problems)));
+            }
+            rows.push(timeless(row.to_object()));
+        }
+    }
+    let waiting = office(store).waiting(0).await?;
+    let outbox = waiting.letters.into_iter().map(|(event, letter)| (event, letter.id, letter.version)).collect();
+    Ok(Picture { positions, rows, outbox })
+}
+
+fn timeless(mut row: Value) -> Value {
+    if let Some(fields) = row.as_object_mut() {
+        for clock in ["first_failed", "last_failed", "set_at", "since"] {
+            fields.remove(clock);
+        }
+    }
+    row
+}
