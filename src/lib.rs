@@ -40,6 +40,7 @@ pub mod cluster;
 pub mod config;
 pub mod consumer;
 mod error;
+pub mod flight;
 pub mod order;
 pub mod outbox;
 pub mod place;

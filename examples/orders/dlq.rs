@@ -233,7 +233,7 @@ async fn mended_value(mended: &Mended) -> Result<Text> {
     Ok(Text::Plain(Value::Object(object).to_string()))
 }
 
-async fn once(store: &str, operation: Operation) -> Result<Vec<Row>> {
+pub(crate) async fn once(store: &str, operation: Operation) -> Result<Vec<Row>> {
     let operator = StoreOperator::open(store).await?;
     let rows = operator.operate(operation).await;
     operator.close().await?;
@@ -241,7 +241,7 @@ async fn once(store: &str, operation: Operation) -> Result<Vec<Row>> {
 }
 
 /// Prints what was done. What fails, or still stands, is left undone.
-fn tell(flags: &Flags, lines: &Lines, rows: &[Row], name: &str) -> Ending {
+pub(crate) fn tell(flags: &Flags, lines: &Lines, rows: &[Row], name: &str) -> Ending {
     let (mut table, mut ending) = (Table::new(flags, lines), Ending::Done);
     for row in rows {
         if let Row::Replayed(ReplayRow { id, did, reason }) = row {

@@ -3,6 +3,7 @@
 mod dlq;
 #[path = "../face/mod.rs"]
 mod face;
+mod flight;
 mod lint;
 mod positions;
 mod status;
@@ -97,6 +98,8 @@ enum Command {
         #[arg(long)]
         store: String,
     },
+    /// What the machines of a consumer saw and did: written to a file, or run again
+    Flight(flight::Wanted),
     /// How a group stands: members, lag, time to drain, a verdict on each partition
     Status(status::Wanted),
     /// The audit: stock is the sum of movements, every offset is accounted for
@@ -136,6 +139,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Pause { at, store }) => dlq::pause(flags, &lines, &at, &store).await,
         Some(Command::Resume { at, store }) => dlq::resume(flags, &lines, &at, &store).await,
         Some(Command::Backup { to, store }) => dlq::backup(flags, &lines, &to, &store).await,
+        Some(Command::Flight(wanted)) => flight::flight(flags, &lines, wanted).await,
         Some(Command::Status(wanted)) => status::status(flags, &lines, &config, &wanted).await,
         Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
     };

@@ -131,6 +131,11 @@ properties! {
 
     DEAD_LETTERS_MAX_BYTES = "dead_letters.max.bytes", Bytes(0, 1024 * GIB), "1073741824", Yes, "What the records of open dead letters may take in a store; when it is used up, their partition stops.";
 
+    FLIGHT_MAX_BYTES = "flight.max.bytes", Bytes(0, GIB), "4194304", Yes, "The memory of the flight recorder, which keeps what a consumer's machines saw and did; 0: nothing is recorded.";
+    FLIGHT_FILES = "flight.files", Number(1, 1000), "8", Yes, "How many recordings are kept beside a store; the oldest goes.";
+    FLIGHT_DIR = "flight.dir", Text, "", Yes, "The folder for recordings; empty: beside the store, and nowhere without one.";
+    FLIGHT_IDS = "flight.ids", Choice(&["hashed", "plain"]), "hashed", Yes, "Whether the keys of orders that are tried again are hashed in recordings.";
+
     SECURITY_PROTOCOL = "security.protocol", Choice(&["PLAINTEXT"]), "PLAINTEXT", Only("TLS and SASL come with a later release"), "How the connection is protected.";
     SASL_MECHANISM = "sasl.mechanism", Text, "", NotYet, "How the client logs in.";
     SASL_JAAS_CONFIG = "sasl.jaas.config", Secret, "", NotYet, "The login as Java clients write it.";

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::claim::{Claim, Takeover};
@@ -21,6 +22,7 @@ use super::wheel::Wheel;
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
 use crate::cluster::{Cluster, GroupCoordinator};
 use crate::config::{ClientConfig, properties};
+use crate::flight::{Files, FlightConfig};
 use crate::order::Order;
 use crate::store::{BackOffice, Steering, Store};
 use crate::{Error, ErrorCode, Result};
@@ -171,8 +173,10 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         owner.check(&group, O::TYPE)?;
         let (own, takeover) = (owner.name.clone(), self.work.takeover.into());
         let store = Arc::new(self.work.store);
-        let mut parts = self.options.parts(group).await?;
-        if let Some(office) = store.back_office() {
+        let office = store.back_office();
+        let path = office.as_ref().and_then(|office| office.path());
+        let mut parts = self.options.parts(group, path.as_deref()).await?;
+        if let Some(office) = office {
             let wheel: Arc<dyn Steering> =
                 Arc::new(Wheel { topic: parts.topic.clone(), control: parts.control.clone() });
             office.obey(Arc::downgrade(&wheel));
@@ -195,7 +199,7 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
         letterbox: impl FnOnce(Company) -> Arc<dyn Letterbox>,
     ) -> Result<OrderConsumer<O>> {
         let group = self.options.group_or(None)?;
-        let parts = self.options.parts(group).await?;
+        let parts = self.options.parts(group, None).await?;
         let letterbox = letterbox(parts.company());
         let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
         let (handler, concurrency, config) = (Arc::new(self.work.handler), self.work.concurrency, parts.config.clone());
@@ -222,15 +226,16 @@ impl<O: Order> Options<O> {
     }
 
     /// Reaches the cluster and lays out what every consumer needs.
-    async fn parts(self, group: String) -> Result<Parts<O>> {
+    async fn parts(self, group: String, store: Option<&Path>) -> Result<Parts<O>> {
         let config = Arc::new(ConsumerConfig::read(&self.config)?);
         let topic: Arc<str> = self.topic.as_deref().unwrap_or(O::TOPIC).into();
         let configured = Configured::read(&self.config, &group, topic.clone())?;
         let cluster = Cluster::connect(&self.config).await?;
+        let flights = Files::new(FlightConfig::read(&self.config), &group, store);
         let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), group));
-        let (membership, session, authority) = Membership::pair(configured, coordinator.clone());
+        let (membership, session, authority) = Membership::pair(configured, coordinator.clone(), &flights);
         let offsets = Arc::new(GroupOffsets::new(coordinator, authority, membership.voice().clone()));
-        let control = Control::new();
+        let control = Control::new(flights);
         let teller = Teller::new(self.observer, control.clone(), self.limit);
         let membership = (membership, session);
         let (companion, wheel, end) = (None, None, self.end);
@@ -269,6 +274,7 @@ impl<O: Order> Parts<O> {
         let committer = Committer::start(offsets.clone(), topic.clone(), control.clone(), interval, backoff);
         let committer = Arc::new(committer);
         let dispatch = dispatch(committer.clone(), teller);
+        let _witness = control.flights().witness();
         let (shown, membership) = (control.clone(), Some(membership));
         let run = Run {
             cluster,
@@ -284,6 +290,7 @@ impl<O: Order> Parts<O> {
             _wheel: wheel,
             end,
             commits,
+            _witness,
         };
         OrderConsumer { engine: Box::new(run), control: shown, order: PhantomData }
     }

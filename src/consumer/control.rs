@@ -1,13 +1,17 @@
 //! The handle that watches or steers a consumer while it runs.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use litemap::LiteMap;
+use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Summary;
 use super::standstill::About;
+use crate::Result;
+use crate::flight::{Because, Files, Written};
 
 /// A handle on a consumer: cheap to clone, and still good after the run has ended.
 #[derive(Clone)]
@@ -17,6 +21,7 @@ pub struct Control {
 
 struct Shared {
     wishes: watch::Sender<Wishes>,
+    flights: Files,
     state: Mutex<State>,
 }
 
@@ -64,6 +69,14 @@ pub(crate) enum Concern {
     Commit,
     Paused,
     Standstill(About),
+}
+
+/// What is recorded of health. The reason is not: it may have a handler's own words in it.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Noted {
+    Concern(String),
+    Relief(String),
 }
 
 /// Whether a consumer does its work.
@@ -125,11 +138,25 @@ impl Lag {
 }
 
 impl Control {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(flights: Files) -> Self {
         let (wishes, _) = watch::channel(Wishes { wish: Wish::Run, held: Vec::new(), overrides: 0 });
-        let control = Self { shared: Arc::new(Shared { wishes, state: Mutex::default() }) };
+        let control = Self { shared: Arc::new(Shared { wishes, flights, state: Mutex::default() }) };
         control.concern(Concern::Running, "the consumer is not running yet");
         control
+    }
+
+    /// Writes what the consumer's machines saw and did in the last minutes to a new file: this one, or one beside its
+    /// store or in `flight.dir`. [`crate::flight`] says what is in it. It waits for the disk.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigUnsupported`](crate::ErrorCode::ConfigUnsupported) if nothing is recorded (`flight.max.bytes`)
+    /// or nobody said where to; [`ErrorCode::Input`](crate::ErrorCode::Input) if the file exists or cannot be written.
+    pub fn write_flight(&self, to: Option<&Path>) -> Result<Written> {
+        self.flights().write(Because::Asked, to)
+    }
+
+    pub(crate) fn flights(&self) -> &Files {
+        &self.shared.flights
     }
 
     /// Whether the consumer does its work, and if not, why.
@@ -218,12 +245,18 @@ impl Control {
 
     /// Says why the consumer is not ready.
     pub(crate) fn concern(&self, about: Concern, reason: impl Into<String>) {
-        self.state().reasons.insert(about, reason.into());
+        let is_new = self.state().reasons.insert(about, reason.into()).is_none();
+        if is_new {
+            self.flights().recorder().note(&Noted::Concern(format!("{about:?}")));
+        }
     }
 
     /// Takes a reason back.
     pub(crate) fn relieve(&self, about: Concern) {
-        self.state().reasons.remove(&about);
+        let was_there = self.state().reasons.remove(&about).is_some();
+        if was_there {
+            self.flights().recorder().note(&Noted::Relief(format!("{about:?}")));
+        }
     }
 
     /// Whether there is a reason of this kind.
@@ -278,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_consumer_is_ready_when_every_concern_is_gone() {
-        let control = Control::new();
+        let control = Control::new(Files::default());
         assert_eq!(control.health().to_string(), "the consumer is not running yet");
         control.relieve(Concern::Running);
         control.concern(Concern::Store, "the store is away");
@@ -289,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_drain_cannot_be_taken_back() {
-        let control = Control::new();
+        let control = Control::new(Files::default());
         control.drain();
         control.resume();
         assert_eq!(control.wishes().borrow().wish, Wish::Drain);
@@ -297,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_partition_is_paused_alone_and_resumed_with_the_others() {
-        let control = Control::new();
+        let control = Control::new(Files::default());
         control.pause_partition(3);
         control.pause_partition(5);
         control.resume_partition(3);
@@ -309,7 +342,7 @@ mod tests {
 
     #[test]
     fn a_partition_that_was_given_up_is_not_told_of_when_its_last_order_ends() {
-        let control = Control::new();
+        let control = Control::new(Files::default());
         let lag = Lag { partition: 3, position: 7, ..Lag::default() };
         control.show_partition(3, 0);
         control.set_lag(lag);

@@ -31,6 +31,7 @@ use super::{Engine, Summary};
 use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
 use crate::error::told;
+use crate::flight::{Because, Witness};
 use crate::store::{Steering, Topic};
 use crate::{Error, ErrorCode, Result};
 
@@ -56,6 +57,7 @@ pub(crate) struct Run<D> {
     pub(crate) _wheel: Option<Arc<dyn Steering>>,
     pub(crate) end: End,
     pub(crate) commits: Commits,
+    pub(crate) _witness: Witness,
 }
 
 /// What the commits to Kafka are.
@@ -270,6 +272,7 @@ impl<D: Dispatch> Run<D> {
             News::Joined => course.goal.iter_mut().for_each(Goal::joined),
             News::Assigned { partitions } => course.goal.iter_mut().for_each(|goal| goal.gained(&partitions)),
             News::Lost { incarnation, partitions } => {
+                self.control.flights().trouble(Because::Fence);
                 self.committer.lost(&partitions);
                 for partition in &partitions {
                     self.dispatch.retire(*partition);

@@ -17,6 +17,7 @@ use super::dispatch::Dispatch;
 use super::group::member::Commits;
 use super::reader::Reader;
 use super::run::{Course, Run};
+use crate::flight::Because;
 
 /// How long something may stand still before it is told. With a look each second everything is told within 10 s.
 const PATIENCE: Duration = Duration::from_secs(7);
@@ -100,12 +101,14 @@ impl<D: Dispatch> Run<D> {
     /// Looks whether everything moves on, and tells of what does not.
     pub(super) fn look_round(&mut self, reader: &mut Reader, course: &mut Course) {
         let seen = self.what_is_to_be_done(reader, course);
+        let mut is_news = false;
         for turn in course.standstills.look(Instant::now(), seen) {
             match turn {
                 Turn::Stands { about, since, why, is_new } => {
                     let seconds = since.as_secs();
                     if is_new {
                         tracing::warn!(?about, seconds, "no progress: {why}");
+                        is_news = true;
                     }
                     self.control.concern(Concern::Standstill(about), format!("no progress for {seconds} s: {why}"));
                 }
@@ -114,6 +117,9 @@ impl<D: Dispatch> Run<D> {
                     self.control.relieve(Concern::Standstill(about));
                 }
             }
+        }
+        if is_news {
+            self.control.flights().trouble(Because::Stall);
         }
     }
 

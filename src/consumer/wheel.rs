@@ -1,10 +1,12 @@
 //! A running consumer as the operators of its store steer it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::control::{Control, Wish};
+use crate::flight::Written;
 use crate::place::Place;
-use crate::store::Steering;
+use crate::store::{FlightRow, Steering};
 use crate::{Error, ErrorCode, Result};
 
 /// Steers one consumer.
@@ -31,6 +33,11 @@ impl Steering for Wheel {
             None => self.control.pause(),
         }
         Ok(())
+    }
+
+    fn write_flight(&self, to: Option<&Path>) -> Result<FlightRow> {
+        let Written { file, lines, bytes } = self.control.write_flight(to)?;
+        Ok(FlightRow { file: file.display().to_string(), lines, bytes })
     }
 
     fn resume(&self, topic: &str, partition: Option<i32>) -> Result<Option<String>> {

@@ -5,14 +5,14 @@
 //! ```
 //! An event stays until its publication is acknowledged, so it is told at least once, under the same name each time.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{DeadLetterKind, EventId, Original, Row, Text};
+use super::{DeadLetterKind, EventId, FlightRow, Original, Row, Text};
 use crate::Result;
 
 /// The way to a store's events, for whoever relays them.
@@ -50,6 +50,11 @@ pub trait BackOffice: Send + Sync {
 
     /// Names the consumer that operators steer, for as long as it is there.
     fn obey(&self, steering: Weak<dyn Steering>);
+
+    /// The store's file, beside which files about its consumer belong. `None`, which is the default: it has none.
+    fn path(&self) -> Option<PathBuf> {
+        None
+    }
 }
 
 /// A page of events.
@@ -142,6 +147,11 @@ pub enum Operation {
         /// The partition; `None`: all.
         partition: Option<i32>,
     },
+    /// Has the consumer that holds the store write what its machines saw and did ([`crate::flight`]).
+    Flight {
+        /// The file, which does not exist yet; `None`: one beside the store.
+        to: Option<PathBuf>,
+    },
     /// Writes a copy of the store, as it is committed now, to a file that does not exist yet.
     Backup {
         /// The file.
@@ -177,4 +187,10 @@ pub trait Steering: Send + Sync {
     /// # Errors
     /// As [`Steering::pause`].
     fn resume(&self, topic: &str, partition: Option<i32>) -> Result<Option<String>>;
+
+    /// Writes what its machines saw and did to a file. It waits for the disk.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::ConfigUnsupported`]: nothing is recorded. [`crate::ErrorCode::Input`]: the file cannot be written.
+    fn write_flight(&self, to: Option<&Path>) -> Result<FlightRow>;
 }

@@ -50,8 +50,8 @@ pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
 pub use self::query::{
-    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, IdentityRow, MovementRow, PositionRow, Query, Row, SteeredRow,
-    StockRow,
+    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
+    SteeredRow, StockRow,
 };
 pub use self::redb::{
     Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket,

@@ -82,6 +82,8 @@ pub enum Row {
     Steered(SteeredRow),
     /// A copy was written.
     Backup(BackupRow),
+    /// A recording was written.
+    Flight(FlightRow),
 }
 
 impl Row {
@@ -101,6 +103,7 @@ impl Row {
             Self::Replayed(row) => serde_json::to_value(row),
             Self::Steered(row) => serde_json::to_value(row),
             Self::Backup(row) => serde_json::to_value(row),
+            Self::Flight(row) => serde_json::to_value(row),
         };
         object.unwrap_or(Value::Null)
     }
@@ -195,6 +198,17 @@ pub struct BackupRow {
     pub to: String,
     /// How many rows it has.
     pub rows: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// A recording of a consumer's machines.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlightRow {
+    /// The file.
+    pub file: String,
+    /// How many lines it has beside its header.
+    pub lines: u64,
     /// How many bytes.
     pub bytes: u64,
 }

@@ -17,20 +17,22 @@ type Rule = fn(&Source) -> Vec<String>;
 const GROUND: [&str; 4] = ["error", "place", "backoff", "shutdown"];
 
 /// Who may import whom, beside itself and [`GROUND`]. The longest name that fits a file decides for it.
-const MAY_IMPORT: [(&str, &[&str]); 16] = [
+const MAY_IMPORT: [(&str, &[&str]); 18] = [
     ("error", &[]),
     ("place", &[]),
     ("backoff", &[]),
     ("shutdown", &[]),
     ("config", &[]),
     ("order", &[]),
+    ("flight", &["config"]),
+    ("flight::replay", &["flight", "consumer", "producer"]),
     ("telemetry", &["config"]),
     ("wire", &["config"]),
     ("cluster", &["config", "wire", "telemetry"]),
-    ("producer", &["config", "order", "wire", "cluster", "telemetry"]),
+    ("producer", &["config", "flight", "order", "wire", "cluster", "telemetry"]),
     ("store", &["config", "order", "telemetry"]),
-    ("consumer", &["config", "order", "wire", "cluster", "store", "telemetry"]),
-    ("consumer::group", &["config", "wire", "cluster", "telemetry"]),
+    ("consumer", &["config", "flight", "order", "wire", "cluster", "store", "telemetry"]),
+    ("consumer::group", &["config", "flight", "wire", "cluster", "telemetry"]),
     ("outbox", &["config", "order", "wire", "cluster", "producer", "store", "consumer"]),
     ("broker", &["config", "wire"]),
     ("testing", &["config", "order", "store", "consumer"]),

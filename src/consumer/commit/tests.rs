@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, GroupCoordinator};
 use crate::consumer::group::configured::Configured;
 use crate::consumer::group::member::Commits;
 use crate::consumer::group::session::{Membership, Session};
+use crate::flight::Files;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::ApiKey;
 
@@ -30,10 +31,10 @@ impl Desk {
         let cluster = Cluster::connect(&broker.config()).await.unwrap();
         let coordinator = Arc::new(GroupCoordinator::new(cluster, GROUP.to_owned()));
         let configured = Configured::read(&broker.config(), GROUP, TOPIC.into()).unwrap();
-        let (membership, session, _) = Membership::pair(configured, coordinator.clone());
+        let (membership, session, _) = Membership::pair(configured, coordinator.clone(), &Files::default());
         let (authority, told) = watch::channel(Authority::default());
         let offsets = Arc::new(GroupOffsets::new(coordinator, told, membership.voice().clone()));
-        let (control, interval) = (Control::new(), Duration::from_millis(100));
+        let (control, interval) = (Control::new(Files::default()), Duration::from_millis(100));
         let backoff = Backoff::new(interval, interval);
         let committer = Committer::start(offsets, TOPIC.into(), control.clone(), interval, backoff);
         let desk = Self { broker, committer, authority, control, _membership: (membership, session) };

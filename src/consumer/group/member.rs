@@ -17,7 +17,6 @@ use crate::backoff::Backoff;
 use crate::place::TopicId;
 
 /// The number of this form of [`Event`] and [`Effect`]; it grows when an older recording would be read wrongly.
-#[cfg_attr(not(test), expect(dead_code, reason = "a recording begins with it, and nothing records yet"))]
 pub(crate) const FORMAT: u16 = 1;
 
 /// A membership of one group: a pure machine.

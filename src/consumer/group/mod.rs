@@ -26,6 +26,7 @@ mod holding;
 pub(crate) mod member;
 pub(crate) mod message;
 pub(crate) mod next_generation;
+mod recorded;
 #[cfg(test)]
 mod rig;
 pub(crate) mod session;

@@ -122,7 +122,10 @@ impl<E: Effect> Engine<E> {
                 self.write(|settling| settling.replay(vec![Request { id, value }]))?
             }
             Operation::Discard { id, reason } => vec![self.write(|settling| settling.discard(id, &reason))?],
-            Operation::Pause { .. } | Operation::Resume { .. } | Operation::Backup { .. } => Vec::new(),
+            Operation::Pause { .. }
+            | Operation::Resume { .. }
+            | Operation::Backup { .. }
+            | Operation::Flight { .. } => Vec::new(),
         };
         Ok(rows.into_iter().map(Row::Replayed).collect())
     }

@@ -1,6 +1,7 @@
 //! The back office of a redb store.
 
 use std::ops::Bound;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt;
@@ -67,6 +68,12 @@ impl<O: Order> BackOffice for Office<O> {
                     let reason = self.steer()?.resume(&topic, partition)?;
                     Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: reason.is_some(), reason })])
                 }
+                Operation::Flight { to } => {
+                    let steering = self.steer()?;
+                    let written = tokio::task::spawn_blocking(move || steering.write_flight(to.as_deref())).await;
+                    let lost = |error| Error::new(ErrorCode::Internal, "a recording was not written").caused_by(error);
+                    Ok(vec![Row::Flight(written.map_err(lost)??)])
+                }
                 Operation::Backup { to } => {
                     let shared = Arc::clone(&self.shared);
                     let copied = tokio::task::spawn_blocking(move || back_up(&shared, &to)).await;
@@ -82,6 +89,10 @@ impl<O: Order> BackOffice for Office<O> {
 
     fn obey(&self, steering: Weak<dyn Steering>) {
         *self.steering.lock().unwrap_or_else(PoisonError::into_inner) = Some(steering);
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        Some(self.shared.path().to_owned())
     }
 
     fn news(&self) -> watch::Receiver<u64> {

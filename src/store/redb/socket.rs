@@ -239,6 +239,7 @@ fn told(code: &str, message: String) -> Error {
         ErrorCode::UnknownTopic,
         ErrorCode::Input,
         ErrorCode::ConfigValue,
+        ErrorCode::ConfigUnsupported,
     ];
     let code = known.into_iter().find(|known| known.as_str() == code).unwrap_or(ErrorCode::StoreIo);
     let sentence = message.strip_prefix(&format!("{code}: ")).map(ToOwned::to_owned);

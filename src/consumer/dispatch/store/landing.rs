@@ -6,6 +6,7 @@ use super::super::Step;
 use super::super::teller::name;
 use super::{Flight, StoreDispatch};
 use crate::error::told;
+use crate::flight::Because;
 use crate::order::Order;
 use crate::place::Place;
 use crate::store::{Applied, AppliedPart, Store};
@@ -68,6 +69,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
     /// Nothing of the group is applied. Every part of it is read again from its row.
     fn conflicted(&mut self, flight: &Flight<O>, error: &Error) {
         tracing::warn!(error = told(error), "somebody else moved a position");
+        self.teller.control().flights().trouble(Because::Fence);
         self.teller.count_retry();
         let named = error.place().partition;
         let parts: Vec<i32> = flight.sealed.parts().map(|(part, _)| part.partition).collect();

@@ -40,6 +40,7 @@ use super::message::Call;
 use super::next_generation::NextGeneration;
 use crate::Error;
 use crate::cluster::GroupCoordinator;
+use crate::flight::{Files, Recorder, Witness};
 
 /// How much either side may have said that the other has not heard. Each assignment takes a round trip to the coordinator
 /// and a wait, so an application that is so far behind has stopped.
@@ -111,6 +112,8 @@ pub(crate) struct Session {
     unclaimed: VecDeque<(Incarnation, Partitions)>,
     reach: Reach,
     gate: Gate,
+    recorder: Recorder,
+    _witness: Witness,
     is_alone: bool,
     is_over: bool,
 }
@@ -127,15 +130,17 @@ impl Membership {
     pub(crate) fn pair(
         configured: Configured,
         coordinator: Arc<GroupCoordinator>,
+        flights: &Files,
     ) -> (Self, Session, watch::Receiver<Authority>) {
         let (voice, heard) = mpsc::channel(UNHEARD);
         let (sender, news) = mpsc::channel(UNHEARD);
         let (authority, told) = watch::channel(Authority::default());
         let Configured { settings, protocol } = configured;
         let reach = Reach::new(&settings.group);
+        let recorder = flights.recorder().clone();
         let member: Box<dyn Member + Send> = match protocol {
-            Protocol::Classic => Box::new(Classic::new(settings.clone())),
-            Protocol::NextGeneration => Box::new(NextGeneration::new(settings.clone())),
+            Protocol::Classic => Box::new(recorder.watch(Classic::new(settings.clone()), None)),
+            Protocol::NextGeneration => Box::new(recorder.watch(NextGeneration::new(settings.clone()), None)),
         };
         let session = Session {
             topics: Watched::new(coordinator.cluster().clone(), settings.topics.clone()),
@@ -151,6 +156,8 @@ impl Membership {
             unclaimed: VecDeque::new(),
             reach,
             gate: Gate::default(),
+            recorder,
+            _witness: flights.witness(),
             is_alone: false,
             is_over: false,
         };
@@ -271,7 +278,7 @@ impl Session {
             }
             Effect::FallBack => {
                 self.wake = None;
-                self.member = Box::new(Classic::new(self.settings.clone()));
+                self.member = Box::new(self.recorder.watch(Classic::new(self.settings.clone()), None));
                 let seen = self.topics.seen();
                 self.take(Event::Metadata(seen));
                 self.take(Event::Start);
