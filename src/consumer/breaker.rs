@@ -5,8 +5,10 @@
 //!
 //! ```text
 //!  closed --failing: in a row, or a share of the last ones--> open(offset) --probe fails--> open, a longer wait
-//!     ^                                                          |
-//!     +-------------- the probe goes through, or an operator ----+
+//!     ^                                                          |  ^
+//!     +-------------- the probe goes through, or an operator ----+  | the next that fails
+//!     ^                                                             |
+//!     +-- that record goes through, or an operator -- trial(offset): another run, or member, had it open
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +59,9 @@ pub(crate) struct Breaker {
     /// How many were seen, and how many of them failed; both are halved when the window is full.
     seen: u32,
     failed: u32,
+    /// It was open when the partition was last given up, because of the record at this offset: nothing more fails before that
+    /// is decided.
+    trial: Option<i64>,
     open: Option<Open>,
 }
 
@@ -68,7 +73,17 @@ struct Open {
 
 impl Breaker {
     pub(crate) fn new(config: BreakerConfig) -> Self {
-        Self { config, in_row: 0, seen: 0, failed: 0, open: None }
+        Self { config, in_row: 0, seen: 0, failed: 0, trial: None, open: None }
+    }
+
+    /// The breaker of a partition that was given up, by us or another, while the record at `tripped` was undecided.
+    pub(crate) fn resumed(config: BreakerConfig, tripped: Option<i64>) -> Self {
+        Self { trial: tripped, ..Self::new(config) }
+    }
+
+    /// The record that is undecided.
+    pub(crate) fn undecided(&self) -> Option<i64> {
+        self.open.map(|open| open.offset).or(self.trial)
     }
 
     /// Whether the partition takes nothing more.
@@ -79,6 +94,9 @@ impl Breaker {
     /// Why it is open.
     pub(crate) fn reason(&self) -> String {
         let BreakerConfig { consecutive, percent, window } = self.config;
+        if self.trial.is_some() {
+            return "it was open when the partition was last given up, and what tripped it is not mended".to_owned();
+        }
         if consecutive > 0 && self.in_row.saturating_add(1) >= consecutive {
             return format!(
                 "{} records in a row cannot be applied (breaker.consecutive)",
@@ -92,10 +110,10 @@ impl Breaker {
     pub(crate) fn take(&mut self, event: Event) -> Effect {
         match event {
             Event::WentThrough(records) => self.went_through(records),
-            Event::Decided(offset) if self.open.is_some_and(|open| open.offset == offset) => return self.close(),
+            Event::Decided(offset) if self.undecided() == Some(offset) => return self.close(),
             Event::Decided(_) => {}
             Event::Failing(offset) => return self.failing(offset),
-            Event::Overridden if self.is_open() => return self.close(),
+            Event::Overridden if self.undecided().is_some() => return self.close(),
             Event::Overridden => {}
         }
         Effect::Pass
@@ -127,7 +145,7 @@ impl Breaker {
             }
             return Effect::Hold(open.probes);
         }
-        if self.trips() {
+        if self.trial.is_some() || self.trips() {
             self.open = Some(Open { offset, probes: 0 });
             return Effect::Hold(0);
         }
@@ -200,6 +218,21 @@ mod tests {
             held
         });
         assert_eq!(tripped, Some(10));
+    }
+
+    #[test]
+    fn one_that_was_open_before_a_restart_trips_at_the_first_that_fails_and_closes_by_its_own_record() {
+        let mut failing = Breaker::resumed(CONFIG, Some(4));
+        assert!(!failing.is_open(), "it is tried at once");
+        assert_eq!(failing.take(Event::Failing(4)), Effect::Hold(0));
+        assert!(failing.is_open() && failing.reason().contains("last given up"), "{failing:?}");
+        let mut mended = Breaker::resumed(CONFIG, Some(4));
+        mended.take(Event::WentThrough(3));
+        assert_eq!((mended.undecided(), mended.take(Event::Decided(4))), (Some(4), Effect::Close));
+        assert_eq!(mended.take(Event::Failing(5)), Effect::Pass);
+        let mut overridden = Breaker::resumed(CONFIG, Some(4));
+        assert_eq!(overridden.take(Event::Overridden), Effect::Close);
+        assert_eq!(overridden.take(Event::Failing(4)), Effect::Pass);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Claim {
     /// Refuses a commit that names another store: its effects are there.
     pub(crate) fn refuse_another(&self, at: &TopicPartition, offset: i64, text: &str) -> Result<()> {
         match Note::read(text, offset) {
-            Note::Store { name, version } if name != self.own => {
+            Note::Store { name, version, .. } if name != self.own => {
                 let (group, own) = (self.offsets.group(), &self.own);
                 let sentence = format!(
                     "the positions of group {group} are in the store {name} (version {version}, offset {offset}), not in {own}"
@@ -199,15 +199,15 @@ impl Claim {
     }
 
     fn begun(&self, position: &Position) -> Committed {
-        self.claim(position.next, position.leader_epoch, position.version)
+        self.claim(position.next, position.leader_epoch, (position.version, position.tripped))
     }
 
     fn not_begun(&self, offset: i64, leader_epoch: i32) -> Committed {
-        self.claim(offset, leader_epoch, NOT_BEGUN)
+        self.claim(offset, leader_epoch, (NOT_BEGUN, None))
     }
 
-    fn claim(&self, offset: i64, leader_epoch: i32, version: u64) -> Committed {
-        let text = Note::Store { name: self.own.clone(), version }.write(offset);
+    fn claim(&self, offset: i64, leader_epoch: i32, (version, tripped): (u64, Option<i64>)) -> Committed {
+        let text = Note::Store { name: self.own.clone(), version, tripped }.write(offset);
         Committed { offset, leader_epoch, text }
     }
 }

@@ -135,6 +135,11 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
                 if own.is_none() && is_not_begun(committed) {
                     positions.insert(*partition, self.begin_adopted(topic, *partition, committed).await?);
                 }
+                if let (Some(own), Note::Store { tripped, .. }) =
+                    (positions.get_mut(partition), Note::read(&committed.text, committed.offset))
+                {
+                    own.tripped = tripped.filter(|offset| *offset >= own.next);
+                }
             }
             Ok(positions)
         }
@@ -226,7 +231,8 @@ impl Positions for KafkaPositions {
     fn write<'a>(&'a self, topic: &'a Topic, start: Start, losses: u64) -> BoxFuture<'a, Result<Position>> {
         async move {
             let Start { partition, next, leader_epoch, .. } = start;
-            let text = Note::Topic { id: topic.id, settled: Settled::new(), tried: Vec::new() }.write(next);
+            let text =
+                Note::Topic { id: topic.id, settled: Settled::new(), tried: Vec::new(), tripped: None }.write(next);
             let commits = LiteMap::from_iter([(partition, Committed { offset: next, leader_epoch, text })]);
             match self.offsets.write(&topic.name, &commits, Some(losses)).await?.remove(&partition) {
                 None => Ok(Position { next, leader_epoch, ..Position::default() }),
@@ -298,13 +304,13 @@ fn read_elsewhere(topic: &Topic, partition: i32, committed: &Committed, own: Opt
 
 /// The position that a commit means; `None` if it was made in another topic of this name (rule R11).
 fn position(committed: Committed, topic: &Topic) -> Option<Position> {
-    let (settled, tried) = match Note::read(&committed.text, committed.offset) {
+    let (settled, tried, tripped) = match Note::read(&committed.text, committed.offset) {
         Note::Topic { id, .. } if id != topic.id => return None,
-        Note::Topic { settled, tried, .. } => (settled, tried),
-        Note::None | Note::Store { .. } => (Settled::new(), Vec::new()),
+        Note::Topic { settled, tried, tripped, .. } => (settled, tried, tripped),
+        Note::None | Note::Store { .. } => Default::default(),
     };
     let leader_epoch = committed.leader_epoch;
-    Some(Position { next: committed.offset, settled, leader_epoch, tried, ..Position::default() })
+    Some(Position { next: committed.offset, settled, leader_epoch, tried, tripped, ..Position::default() })
 }
 
 fn refused(error: KafkaError, topic: &Topic, partition: i32) -> Error {
@@ -366,7 +372,7 @@ mod tests {
     #[test]
     fn a_commit_of_an_older_topic_of_this_name_is_no_position() {
         let (old, new) = (TopicId::new([1; 16]), TopicId::new([2; 16]));
-        let text = Note::Topic { id: old, settled: Settled::new(), tried: Vec::new() }.write(10);
+        let text = Note::Topic { id: old, settled: Settled::new(), tried: Vec::new(), tripped: None }.write(10);
         let told = |id| {
             let committed = Committed { offset: 10, leader_epoch: -1, text: text.clone() };
             position(committed, &Topic::new(id, "orders")).map(|position| position.next)

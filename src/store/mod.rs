@@ -48,7 +48,7 @@ pub use self::inventory::INSUFFICIENT;
 pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
 pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
-pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic};
+pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic, Tried};
 pub use self::query::{
     AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
     SteeredRow, StockRow,

@@ -49,10 +49,25 @@ pub struct Position {
     pub version: u64,
     /// The token of the last write: with `version`, it tells whose write that was (rule R5).
     pub token: u128,
-    /// How often orders that are not settled cost a member its place in the group, as offset and times: their handler
-    /// took longer than `max.poll.interval.ms`. Where no handler is called there are none.
+    /// The orders that are not settled and were tried before. Where no handler is called there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tried: Vec<(i64, u32)>,
+    pub tried: Vec<Tried>,
+    /// The offset of the record that tripped the partition's breaker, while it is undecided. A store does not keep it: it
+    /// comes with the group's commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tripped: Option<i64>,
+}
+
+/// An order that was tried and is not settled yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Its offset.
+    pub offset: i64,
+    /// How often it failed, or cost a member its place in the group because its handler took longer than
+    /// `max.poll.interval.ms`.
+    pub times: u32,
+    /// When it failed first, in milliseconds since 1970; `None` if it only took too long.
+    pub first_failed: Option<i64>,
 }
 
 impl Position {

@@ -48,7 +48,8 @@ impl Standing {
     /// The standing at the start of a partition's account.
     pub(crate) fn starting(&self, next: i64, leader_epoch: i32, token: u128) -> Self {
         let version = self.position.version.saturating_add(1);
-        let position = Position { next, settled: Settled::new(), leader_epoch, version, token, tried: Vec::new() };
+        let position =
+            Position { next, settled: Settled::new(), leader_epoch, version, token, tried: Vec::new(), tripped: None };
         Self { position, first: next, counts: Counts::default(), written: (0, 0) }
     }
 
@@ -124,7 +125,7 @@ impl Standing {
         let settled = Settled::decode(next, row.bytes()?)?;
         row.end()?;
         Ok(Self {
-            position: Position { next, settled, leader_epoch, version, token, tried: Vec::new() },
+            position: Position { next, settled, leader_epoch, version, token, tried: Vec::new(), tripped: None },
             first,
             counts,
             written,

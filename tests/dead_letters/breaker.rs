@@ -10,7 +10,9 @@ use orderflow::consumer::{Concurrency, Control, Delivered, Failure, InventoryCon
 use orderflow::order::InventoryOrder;
 use tokio::task::JoinHandle;
 
-use crate::consumer_support::{Log, SOON, Shop, TOPIC, broker, config, entries, settled, write as write_orders};
+use crate::consumer_support::{
+    Log, SOON, Shop, TOPIC, broker, commit_from_outside, config, entries, settled, write as write_orders,
+};
 use crate::log::{Raw, read, write};
 use crate::support::wait::until_async;
 
@@ -72,6 +74,54 @@ async fn the_record_that_trips_it_stays_undecided_and_the_other_partitions_go_on
     assert_eq!(control.summary().dead_letters, 4, "a probe that fails sets nothing aside");
     end((control, run)).await;
     shop.assert_holds(13, 0).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn one_that_was_open_is_open_again_after_a_restart_and_sets_nothing_more_aside() {
+    let (broker, shop, works) = (broker(1).await, Shop::new(), Arc::new(AtomicBool::new(false)));
+    write(&broker, TOPIC, 0, &bad(50));
+    for first in [0, 4] {
+        let run = in_store(&touchy(&broker), &shop).await;
+        if first > 0 {
+            tripped(&run.0).await;
+            run.0.resume_partition(0);
+            settled(&run.0, 4).await;
+        }
+        tripped(&run.0).await;
+        end(run).await;
+        let again = in_store(&touchy(&broker), &shop).await;
+        tripped(&again.0).await;
+        assert_eq!((again.0.summary().dead_letters, again.0.lag()[0].position), (0, first + 4));
+        assert!(again.0.health().to_string().contains("last given up"), "{}", again.0.health());
+        end(again).await;
+    }
+    for concurrency in [Concurrency::InOrder, Concurrency::PerKey(8)] {
+        for dead_letters in [4, 0] {
+            let run = by_handler(&touchy(&broker), &works, concurrency).await;
+            tripped(&run.0).await;
+            assert_eq!(run.0.summary().dead_letters, dead_letters, "{concurrency:?}");
+            run.1.abort();
+        }
+        commit_from_outside(&broker, "shipping", 0, 10).await;
+    }
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_tripped_it_goes_through_after_a_restart_once_it_is_mended_and_the_count_begins_anew() {
+    let (broker, works) = (broker(1).await, Arc::new(AtomicBool::new(false)));
+    write_orders(&broker, 0, &entries(0..10));
+    write(&broker, TOPIC, 0, &bad(4));
+    let run = by_handler(&touchy(&broker), &works, Concurrency::InOrder).await;
+    tripped(&run.0).await;
+    end(run).await;
+    works.store(true, Ordering::SeqCst);
+    let run = by_handler(&touchy(&broker), &works, Concurrency::InOrder).await;
+    settled(&run.0, 10).await;
+    assert_eq!((run.0.summary().applied, run.0.summary().dead_letters), (6, 4));
+    assert!(run.0.health().is_ready(), "{}", run.0.health());
+    end(run).await;
     broker.shutdown().await;
 }
 

@@ -1,7 +1,8 @@
 //! Dead letters of a consumer without a store: written before the position moves, or the partition stops.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use orderflow::broker::{DevBroker, Rule, Verdict};
 use orderflow::config::ClientConfig;
@@ -140,5 +141,42 @@ async fn no_order_is_tried_again_for_longer_than_the_total_time() {
     assert!(summary.retried > 1, "{summary}");
     assert_eq!(codes(&broker, 0)[0].0, "HND-EXHAUSTED");
     assert_eq!(broker.committed("shipping", TOPIC, 0), Some(1));
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_counting_the_tries_of_an_order_and_keeps_when_it_failed_first() {
+    let broker = broker(1).await;
+    write_orders(&broker, 0, &entries(6..8));
+    let settings = [("handler.retry.attempts", "5"), ("handler.retry.total.ms", "7200000")];
+    let settings = settings.into_iter().fold(config(&broker), |config, (key, value)| config.set(key, value).unwrap());
+    let tried = Arc::new(Mutex::new(Vec::new()));
+    let handler = |tried: &Arc<Mutex<Vec<u32>>>| {
+        let tried = tried.clone();
+        move |order: Delivered<InventoryOrder>| {
+            tried.lock().unwrap().push(order.attempt());
+            async move {
+                Ok::<_, Failure>(Outcome::Retry(Duration::from_secs(if order.attempt() == 2 { 3_600 } else { 0 })))
+            }
+        }
+    };
+    let builder = InventoryConsumer::builder(&settings).group("shipping").handler(handler(&tried));
+    let consumer = builder.build().await.unwrap();
+    let control = consumer.control();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = tokio::spawn(consumer.run(async { drop(stopped.await) }));
+    until_async("it waits for the third try", SOON, async || (control.summary().retried == 2).then_some(())).await;
+    stop.send(()).unwrap();
+    run.await.unwrap().unwrap();
+    let restarted = chrono::Utc::now();
+    let consumer = InventoryConsumer::builder(&settings).group("shipping").handler(handler(&tried));
+    let consumer = consumer.limit(1).build().await.unwrap();
+    consumer.run(std::future::pending()).await.unwrap();
+    assert_eq!(*tried.lock().unwrap(), [1, 2, 3, 4, 5]);
+    let letter = read(&broker, DEAD, 0).remove(0);
+    let first_failed: chrono::DateTime<chrono::Utc> =
+        letter.header("dead-letter-first-failed").unwrap().parse().unwrap();
+    assert_eq!(letter.header("dead-letter-attempts").as_deref(), Some("5"));
+    assert!(first_failed <= restarted, "{letter:?}");
     broker.shutdown().await;
 }

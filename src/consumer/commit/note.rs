@@ -3,19 +3,20 @@
 //! With a store it names the store and the version of its position, so that a second store of one group
 //! is noticed. Without one it names the topic's identity, so that a topic made anew is not begun at the
 //! old one's offset (rule R11), and the offsets that are settled beyond the position, so that a restart
-//! repeats fewer orders; and the orders that cost a member its place, so that one that is too slow for every member is not
-//! passed round for ever.
+//! repeats fewer orders; and the orders that were tried before, so that one that fails or is too slow for every member is not
+//! passed round for ever. Both say which record tripped the partition's breaker, so that a restart does not set aside more.
 //!
 //! ```text
 //!  of1 store redb:0123… 57
+//!  of1 store redb:0123… 57 open 0        (the record at the position tripped the breaker)
 //!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
-//!  of1 topic 8a3f… tried 0x2,5x1         (the order at the position cost two members their place, the fifth after it one)
+//!  of1 topic 8a3f… tried 0x2,5x1@17…     (the order at the position was tried twice, the fifth after it once; it failed then)
 //! ```
 
 use std::fmt::Write;
 
 use crate::place::TopicId;
-use crate::store::Settled;
+use crate::store::{Settled, Tried};
 
 /// Brokers refuse a longer text unless told otherwise (`offset.metadata.max.bytes`).
 const MAX_BYTES: usize = 4096;
@@ -24,8 +25,9 @@ const STORE: &str = "of1 store ";
 const TOPIC: &str = "of1 topic ";
 const SETTLED: &str = " settled ";
 const TRIED: &str = " tried ";
+const OPEN: &str = " open ";
 
-/// How many slow orders are told, the lowest first.
+/// How many orders that were tried are told, the lowest first.
 const MOST_TRIED: usize = 64;
 
 /// What a commit's text says.
@@ -33,11 +35,11 @@ const MOST_TRIED: usize = 64;
 pub(crate) enum Note {
     /// Nothing of ours.
     None,
-    /// A store holds the position, in this version.
-    Store { name: String, version: u64 },
-    /// The position is in the topic of this identity, these offsets beyond it are settled, and the orders at these were
-    /// too slow so often.
-    Topic { id: TopicId, settled: Settled, tried: Vec<(i64, u32)> },
+    /// A store holds the position, in this version, and the record at this offset tripped the breaker.
+    Store { name: String, version: u64, tripped: Option<i64> },
+    /// The position is in the topic of this identity, these offsets beyond it are settled, these orders were tried, and the
+    /// record at this offset tripped the breaker.
+    Topic { id: TopicId, settled: Settled, tried: Vec<Tried>, tripped: Option<i64> },
 }
 
 impl Note {
@@ -45,9 +47,14 @@ impl Note {
     pub(crate) fn write(&self, next: i64) -> String {
         match self {
             Self::None => String::new(),
-            Self::Store { name, version } => format!("{STORE}{name} {version}"),
-            Self::Topic { id, settled, tried } => {
+            Self::Store { name, version, tripped } => {
+                let mut text = format!("{STORE}{name} {version}");
+                write_open(*tripped, next, &mut text);
+                text
+            }
+            Self::Topic { id, settled, tried, tripped } => {
                 let mut text = format!("{TOPIC}{id}");
+                write_open(*tripped, next, &mut text);
                 write_tried(tried, next, &mut text);
                 write_settled(settled, next, &mut text);
                 text
@@ -57,11 +64,18 @@ impl Note {
 
     /// Reads the text beside a commit of `next`. What is not ours, or is damaged, says nothing: orders are repeated then.
     pub(crate) fn read(text: &str, next: i64) -> Self {
-        if let Some((name, version)) = text.strip_prefix(STORE).and_then(|rest| rest.rsplit_once(' ')) {
-            return version.parse().map_or(Self::None, |version| Self::Store { name: name.to_owned(), version });
-        }
-        text.strip_prefix(TOPIC).and_then(|rest| read_topic(rest, next)).unwrap_or(Self::None)
+        let read = match text.strip_prefix(STORE) {
+            Some(rest) => read_store(rest, next),
+            None => text.strip_prefix(TOPIC).and_then(|rest| read_topic(rest, next)),
+        };
+        read.unwrap_or(Self::None)
     }
+}
+
+fn read_store(text: &str, next: i64) -> Option<Note> {
+    let (text, tripped) = read_open(text, next)?;
+    let (name, version) = text.rsplit_once(' ')?;
+    Some(Note::Store { name: name.to_owned(), version: version.parse().ok()?, tripped })
 }
 
 fn read_topic(text: &str, next: i64) -> Option<Note> {
@@ -73,26 +87,48 @@ fn read_topic(text: &str, next: i64) -> Option<Note> {
         Some((id, pairs)) => (id, read_tried(pairs, next)?),
         None => (text, Vec::new()),
     };
+    let (id, tripped) = read_open(id, next)?;
     let (pairs, odd) = id.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?;
     let bytes = <[u8; 16]>::try_from(bytes).ok().filter(|_| odd.is_empty())?;
-    Some(Note::Topic { id: TopicId::new(bytes), settled, tried })
+    Some(Note::Topic { id: TopicId::new(bytes), settled, tried, tripped })
 }
 
-fn write_tried(tried: &[(i64, u32)], next: i64, text: &mut String) {
-    let mut separator = TRIED;
-    for (offset, times) in tried.iter().filter(|(offset, _)| *offset >= next).take(MOST_TRIED) {
+fn write_open(tripped: Option<i64>, next: i64, text: &mut String) {
+    if let Some(offset) = tripped.filter(|offset| *offset >= next) {
         // Writing to a string does not fail.
-        let _ = write!(text, "{separator}{}x{times}", offset.abs_diff(next));
+        let _ = write!(text, "{OPEN}{}", offset.abs_diff(next));
+    }
+}
+
+/// What stands before the word, and the offset behind it if it is there.
+fn read_open(text: &str, next: i64) -> Option<(&str, Option<i64>)> {
+    let Some((text, gap)) = text.split_once(OPEN) else { return Some((text, None)) };
+    Some((text, Some(next.checked_add_unsigned(gap.parse().ok()?)?)))
+}
+
+fn write_tried(tried: &[Tried], next: i64, text: &mut String) {
+    let mut separator = TRIED;
+    for Tried { offset, times, first_failed } in tried.iter().filter(|tried| tried.offset >= next).take(MOST_TRIED) {
+        let gap = offset.abs_diff(next);
+        let _ = match first_failed {
+            Some(first) => write!(text, "{separator}{gap}x{times}@{first}"),
+            None => write!(text, "{separator}{gap}x{times}"),
+        };
         separator = ",";
     }
 }
 
-fn read_tried(pairs: &str, next: i64) -> Option<Vec<(i64, u32)>> {
+fn read_tried(pairs: &str, next: i64) -> Option<Vec<Tried>> {
     let read = |pair: &str| {
         let (gap, times) = pair.split_once('x')?;
-        Some((next.checked_add_unsigned(gap.parse().ok()?)?, times.parse().ok()?))
+        let (times, first_failed) = match times.split_once('@') {
+            Some((times, first)) => (times, Some(first.parse().ok()?)),
+            None => (times, None),
+        };
+        let offset = next.checked_add_unsigned(gap.parse().ok()?)?;
+        Some(Tried { offset, times: times.parse().ok()?, first_failed })
     };
     pairs.split(',').take(MOST_TRIED).map(read).collect()
 }
@@ -132,17 +168,24 @@ mod tests {
 
     #[test]
     fn a_store_is_recognised_by_its_name() {
-        let note = Note::Store { name: "redb:0123".into(), version: 57 };
-        assert_eq!(note.write(9), "of1 store redb:0123 57");
-        assert_eq!(Note::read("of1 store redb:0123 57", 9), note);
+        let note = |tripped| Note::Store { name: "redb:0123".into(), version: 57, tripped };
+        for (note, text) in [(note(None), "of1 store redb:0123 57"), (note(Some(11)), "of1 store redb:0123 57 open 2")]
+        {
+            assert_eq!(note.write(9), text);
+            assert_eq!(Note::read(text, 9), note);
+        }
+        assert_eq!(note(Some(8)).write(9), note(None).write(9), "what is behind us is decided");
     }
 
     #[test]
-    fn slow_orders_are_told_with_how_often_they_were_too_slow() {
+    fn orders_are_told_with_how_often_they_were_tried_and_when_they_failed_first() {
         let settled: Settled = [42].into_iter().collect();
-        let text = Note::Topic { id: ID, settled: settled.clone(), tried: vec![(7, 9), (40, 2), (45, 1)] }.write(40);
-        assert_eq!(text, format!("of1 topic {ID} tried 0x2,5x1 settled 2+1"));
-        assert_eq!(Note::read(&text, 40), Note::Topic { id: ID, settled, tried: vec![(40, 2), (45, 1)] });
+        let tried = |offset, times, first_failed| Tried { offset, times, first_failed };
+        let told = vec![tried(40, 2, None), tried(45, 1, Some(1_700_000_000_000))];
+        let all = [&[tried(7, 9, None)], &told[..]].concat();
+        let text = Note::Topic { id: ID, settled: settled.clone(), tried: all, tripped: Some(40) }.write(40);
+        assert_eq!(text, format!("of1 topic {ID} open 0 tried 0x2,5x1@1700000000000 settled 2+1"));
+        assert_eq!(Note::read(&text, 40), Note::Topic { id: ID, settled, tried: told, tripped: Some(40) });
     }
 
     #[test]
@@ -153,6 +196,9 @@ mod tests {
             "tried 1",
             "tried 1x",
             "tried 1x-1 settled 2+1",
+            "tried 1x1@",
+            "open ",
+            "open -1 settled 2+1",
             "settled ",
             "settled 1+",
             "settled 1+99999999999999999999",
@@ -168,7 +214,7 @@ mod tests {
     #[test]
     fn of_a_set_that_does_not_fit_the_lower_part_is_told() {
         let set: Settled = (0..5_000).map(|n| 1_000 + n * 1_001).collect();
-        let text = Note::Topic { id: ID, settled: set.clone(), tried: Vec::new() }.write(0);
+        let text = Note::Topic { id: ID, settled: set.clone(), tried: Vec::new(), tripped: None }.write(0);
         assert!(text.len() <= MAX_BYTES);
         let Note::Topic { settled, .. } = Note::read(&text, 0) else { panic!("{text}") };
         assert!(settled.len() > 100 && settled.ranges().zip(set.ranges()).all(|(left, right)| left == right));
@@ -178,17 +224,20 @@ mod tests {
         #[test]
         fn a_set_reads_back_as_it_was(
             offsets in prop::collection::btree_set(1_i64..300, 0..60),
-            slow in prop::collection::btree_map(0_i64..300, 1_u32..9, 0..MOST_TRIED),
+            slow in prop::collection::btree_map(0_i64..300, (1_u32..9, any::<Option<i64>>()), 0..MOST_TRIED),
+            open in prop::option::of(0_i64..300),
             next in 0_i64..1_000_000,
         ) {
             let settled = offsets.iter().map(|offset| next + offset).collect();
-            let tried = slow.iter().map(|(offset, times)| (next + offset, *times)).collect();
-            let note = Note::Topic { id: ID, settled, tried };
+            let tried = slow.iter().map(|(offset, (times, first_failed))| {
+                Tried { offset: next + offset, times: *times, first_failed: *first_failed }
+            });
+            let note = Note::Topic { id: ID, settled, tried: tried.collect(), tripped: open.map(|open| next + open) };
             prop_assert_eq!(Note::read(&note.write(next), next), note);
         }
 
         #[test]
-        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( tried [0-9x,]{0,20})?( settled [0-9+,]{0,60})?") {
+        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( open [0-9-]{0,20})?( tried [0-9x@,]{0,20})?( settled [0-9+,]{0,60})?") {
             let _ = Note::read(&text, i64::MAX - 3);
             let _ = Note::read(&pairs, i64::MAX - 3);
         }

@@ -280,7 +280,9 @@ fn read<O: Order>(
         let work = match decoded.order {
             Ok(order) => {
                 through = through.saturating_add(1);
-                if let Some((_, breaker)) = first.as_mut().filter(|(_, breaker)| breaker.is_open()) {
+                if let Some((_, breaker)) =
+                    first.as_mut().filter(|(_, breaker)| breaker.undecided() == Some(record.offset))
+                {
                     breaker.take(Event::Decided(record.offset));
                 }
                 Work::Apply(order)

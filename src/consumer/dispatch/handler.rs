@@ -17,7 +17,7 @@ mod call;
 mod entry;
 mod face;
 mod row;
-mod slow;
+mod tries;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -37,7 +37,7 @@ use self::aside::Posted;
 use self::call::{Answer, Call, Seat, poll_seat};
 use self::entry::Entry;
 use self::row::Row;
-use self::slow::Slow;
+use self::tries::Tries;
 use super::super::breaker::{Breaker, BreakerConfig};
 use super::super::commit::Committer;
 use super::super::config::{ConsumerConfig, RetryConfig};
@@ -57,7 +57,7 @@ use super::{Dispatch, Step};
 use crate::Result;
 use crate::backoff::Backoff;
 use crate::order::Order;
-use crate::store::{Position, Topic};
+use crate::store::{Position, Topic, Tried};
 use crate::wire::compression::Decompressor;
 
 /// How many orders are handed out before the other work of a consumer has its turn.
@@ -77,9 +77,36 @@ struct Item {
     offset: i64,
     timestamp: i64,
     attempt: u32,
-    /// When it failed first: the wall clock in milliseconds since 1970, and the time since the dispatcher began.
-    failing: Option<(i64, Duration)>,
+    failing: Option<Failing>,
     record: RecordBytes,
+}
+
+/// Since when an order has been failing.
+#[derive(Clone, Copy, Debug)]
+struct Failing {
+    /// When it failed first, by the wall clock in milliseconds since 1970.
+    first: i64,
+    /// For how long it had been failing when this run got it.
+    before: Duration,
+    /// When this run got it, or saw it fail first: the time since the dispatcher began.
+    seen: Duration,
+}
+
+impl Failing {
+    /// It fails for the first time.
+    fn now(seen: Duration) -> Self {
+        Self { first: chrono::Utc::now().timestamp_millis(), before: Duration::ZERO, seen }
+    }
+
+    /// It failed first in an earlier run. A clock that was set back makes that shorter, never longer.
+    fn before(first: i64, seen: Duration) -> Self {
+        let before = chrono::Utc::now().timestamp_millis().saturating_sub(first);
+        Self { first, before: Duration::from_millis(u64::try_from(before).unwrap_or(0)), seen }
+    }
+
+    fn since(&self, now: Duration) -> Duration {
+        self.before.saturating_add(now.saturating_sub(self.seen))
+    }
 }
 
 /// Settles orders by a handler, which `call` calls.
@@ -275,11 +302,13 @@ where
             entry.leave(&mut self.lanes, lane);
             return;
         };
-        let times = row.slow.times(item.offset);
+        let Tried { times, first_failed, .. } = row.tries.of(item.offset);
         item.attempt = item.attempt.max(times.saturating_add(1));
+        item.failing = item.failing.or_else(|| Some(Failing::before(first_failed?, self.begun.elapsed())));
         if times >= self.retry.attempts {
             let sentence = format!(
-                "the handler had the order for too long (max.poll.interval.ms) {times} times, and did not finish it"
+                "the handler was given the order {times} times, also by earlier runs, and had it for too long \
+                 (max.poll.interval.ms)"
             );
             return self.set_aside(lane, item, entry, (EXHAUSTED.into(), sentence));
         }

@@ -157,6 +157,14 @@ impl<T> Lanes<T> {
         self.waiting.values().any(|(lane, _)| lane.slot == slot)
     }
 
+    /// How many orders of a slot stand here without running.
+    pub(crate) fn queued_of(&self, slot: u64) -> usize {
+        let of_slot = |lane: &Lane| lane.slot == slot;
+        let behind = self.lanes.iter().filter(|(lane, _)| of_slot(lane)).map(|(_, behind)| behind.len());
+        let first = self.ready.iter().chain(self.waiting.values()).filter(|(lane, _)| of_slot(lane)).count();
+        behind.sum::<usize>().saturating_add(first)
+    }
+
     /// How many orders run.
     pub(crate) fn running(&self) -> usize {
         self.running

@@ -179,7 +179,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.retire(partition);
         self.topic = Some(topic);
         self.lives += 1;
-        let (next, leader_epoch) = (position.next, position.leader_epoch);
+        let (next, leader_epoch, tripped) = (position.next, position.leader_epoch, position.tripped);
         let conflicts = self.rows.get(&partition).map_or(0, |row| row.conflicts);
         let row = Row {
             life: self.lives,
@@ -188,7 +188,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             chunks: Chunks::default(),
             end: None,
             conflicts,
-            breaker: Breaker::new(self.breaker),
+            breaker: Breaker::resumed(self.breaker, tripped),
             stalled: false,
             held: false,
             probe_at: None,

@@ -134,7 +134,8 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         let (first, mut counts) = (standing.first_with(&part), standing.counts);
         let version = standing.position.version.saturating_add(1);
         let Part { partition, token, next, settled: ahead, leader_epoch, entries, .. } = part;
-        let position = Position { next, settled: ahead, leader_epoch, version, token, tried: Vec::new() };
+        let position =
+            Position { next, settled: ahead, leader_epoch, version, token, tried: Vec::new(), tripped: None };
 
         let written = (self.memory.totals.transaction, self.rows);
         let head = Head { topic: here.number, partition, version };

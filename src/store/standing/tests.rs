@@ -70,7 +70,7 @@ proptest! {
         let settled = ahead.iter().map(|offset| next + offset + 1).collect();
         let [applied, duplicates, refused, dead_letters, no_record] = counted;
         let standing = Standing {
-            position: Position { next, settled, leader_epoch: epoch, version, token, tried: Vec::new() },
+            position: Position { next, settled, leader_epoch: epoch, version, token, tried: Vec::new(), tripped: None },
             first: next / 2,
             counts: Counts { applied, duplicates, refused, dead_letters, no_record },
             written,

@@ -38,7 +38,7 @@ where
         if let Some(row) = self.rows.get_mut(&ended.item.partition).filter(|row| row.life == ended.item.life) {
             row.running = row.running.saturating_sub(1);
             if ended.was_counted && !row.retired {
-                row.slow.uncount(ended.item.offset);
+                row.tries.uncount(ended.item.offset);
             }
         }
         self.answered(ended.lane, ended.item, ended.answer, Entry::Occupied);
@@ -48,8 +48,7 @@ where
         let verdict = match answer {
             Ok(crate::consumer::Outcome::Done) => Verdict::Done,
             answer => {
-                let since =
-                    item.failing.map_or(Duration::ZERO, |(_, first)| self.begun.elapsed().saturating_sub(first));
+                let since = item.failing.map_or(Duration::ZERO, |failing| failing.since(self.begun.elapsed()));
                 self.retry.judge(answer, (item.attempt, since), fastrand::f64())
             }
         };
@@ -74,6 +73,7 @@ where
     pub(super) fn settled(&mut self, item: &Item, outcome: &Outcome) {
         let Some(row) = self.rows.get_mut(&item.partition).filter(|row| row.life == item.life) else { return };
         row.ledger.settle(item.offset);
+        row.tries.forget(item.offset);
         row.settled_until = Some(item.timestamp);
         let closed = row.breaker.decided(item.offset, matches!(outcome, Outcome::Applied));
         if std::mem::take(&mut row.worrying) {
@@ -109,15 +109,19 @@ where
         if attempt.is_power_of_two() {
             tracing::warn!(partition, offset, attempt, reason, "an order is tried again");
         }
-        if let Some(row) = self.rows.get_mut(&partition)
-            && (attempt >= WORRY || after >= WORRISOME_WAIT)
-        {
-            row.worrying = true;
-            let sentence = format!("partition {partition} waits at offset {offset}, try {attempt}: {reason}");
-            self.teller.control().concern(Concern::Partition(partition), sentence);
+        let failing = item.failing.unwrap_or_else(|| Failing::now(self.begun.elapsed()));
+        item.failing = Some(failing);
+        if let Some(row) = self.rows.get_mut(&partition).filter(|row| row.life == item.life) {
+            row.tries.failed(offset, attempt, failing.first);
+            if !std::mem::replace(&mut row.moved, true) {
+                self.moved.push(partition);
+            }
+            if attempt >= WORRY || after >= WORRISOME_WAIT {
+                row.worrying = true;
+                let sentence = format!("partition {partition} waits at offset {offset}, try {attempt}: {reason}");
+                self.teller.control().concern(Concern::Partition(partition), sentence);
+            }
         }
-        let now = || (chrono::Utc::now().timestamp_millis(), self.begun.elapsed());
-        item.failing = item.failing.or_else(|| Some(now()));
         item.attempt = attempt.saturating_add(1);
         self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
         self.lanes.retry(lane, item, self.begun.elapsed().saturating_add(after));
@@ -183,8 +187,8 @@ where
     pub(super) fn standing(&self, partition: i32) -> Option<Committed> {
         let row = self.rows.get(&partition)?;
         let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
-        let (settled, tried) = (row.ledger.settled().clone(), row.slow.unsettled(&row.ledger));
-        let note = Note::Topic { id: row.origin.id, settled, tried };
+        let (settled, tried) = (row.ledger.settled().clone(), row.tries.unsettled(&row.ledger));
+        let note = Note::Topic { id: row.origin.id, settled, tried, tripped: row.breaker.undecided() };
         Some(Committed { offset, leader_epoch, text: note.write(offset) })
     }
 

@@ -115,18 +115,31 @@ where
         self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
         self.lanes.retry(lane, item, self.begun.elapsed().saturating_add(after));
         self.give_back(partition);
+        if probe == 0 {
+            self.note(partition);
+        }
+    }
+
+    /// Says beside the commit at once which record is undecided, or that none is: whoever has the partition next goes on so.
+    fn note(&self, partition: i32) {
+        if let Some(position) = self.standing(partition) {
+            self.committer.note_at_once(partition, position);
+        }
     }
 
     /// An operator has partitions go on whose breaker is open. Their orders are tried at once, and may be set aside.
     pub(super) fn override_breakers(&mut self, partition: Option<i32>) {
+        let mut closed = Vec::new();
         for (number, row) in
             self.rows.iter_mut().filter(|(number, _)| partition.is_none_or(|wanted| wanted == **number))
         {
             if row.breaker.take(Event::Overridden) == Effect::Close {
                 self.teller.control().relieve(Concern::Breaker(*number));
                 self.lanes.hurry(row.life);
+                closed.push(*number);
             }
         }
+        closed.into_iter().for_each(|partition| self.note(partition));
     }
 
     /// The order cannot be settled, and nothing may be skipped (G2): its partition stops.
@@ -155,7 +168,7 @@ fn letter(origin: &Origin, item: &Item, (code, reason): (&str, &str)) -> SetAsid
         origin: Some(LogPlace { topic: origin.at.topic.clone(), partition: item.partition, offset: item.offset }),
         timestamp: item.timestamp,
         attempts: item.attempt,
-        first_failed: item.failing.map_or(now, |(first, _)| first),
+        first_failed: item.failing.map_or(now, |failing| failing.first),
         last_failed: now,
         original: Original {
             key: item.record.key().map(copy),

@@ -17,9 +17,10 @@ where
         self.lives += 1;
         let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
         let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
-        let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.slow);
-        let slow = Slow::new(&position.tried, remembered, ledger.next());
-        let mut row = Row::new(self.lives, origin, ledger, slow, Breaker::new(self.breaker));
+        let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.tries);
+        let tries = Tries::new(&position.tried, remembered, ledger.next());
+        let breaker = Breaker::resumed(self.breaker, position.tripped);
+        let mut row = Row::new(self.lives, origin, ledger, tries, breaker);
         row.held = self.held.contains(&partition);
         self.teller.control().show_partition(partition, row.ledger.next());
         self.rows.insert(partition, row);
@@ -96,7 +97,11 @@ where
     }
 
     fn is_drained(&self) -> bool {
-        self.is_idle() && self.lanes.queued() == 0 && self.turn.is_empty()
+        // What is paused, or behind an open breaker, is left to the next run.
+        let held = self.rows.values().filter(|row| row.is_held());
+        let queued: usize = held.map(|row| self.lanes.queued_of(row.life)).sum();
+        let left = self.turn.iter().all(|partition| self.rows.get(partition).is_none_or(Row::is_held));
+        self.is_idle() && left && self.lanes.queued() == queued
     }
 
     fn position(&self, partition: i32) -> Option<i64> {
@@ -131,7 +136,7 @@ where
         let counted: Vec<_> = self.running.iter_mut().filter_map(|call| call.count(before)).collect();
         for (partition, life, offset) in counted {
             let Some(row) = self.rows.get_mut(&partition).filter(|row| row.life == life) else { continue };
-            row.slow.count(offset);
+            row.tries.count(offset);
             if let Some(position) = self.standing(partition) {
                 self.committer.note_at_once(partition, position);
             }

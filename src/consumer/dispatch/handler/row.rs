@@ -13,7 +13,7 @@ use super::super::super::ledger::Ledger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
 use super::Item;
-use super::slow::Slow;
+use super::tries::Tries;
 use crate::wire::compression::{Compression, Decompressor};
 use crate::wire::record_batch::{BatchError, BatchView, RecordsProgress};
 
@@ -46,7 +46,8 @@ pub(super) struct Row {
     pub(super) breaker: Breaker,
     /// Health speaks of it.
     pub(super) worrying: bool,
-    pub(super) slow: Slow,
+    /// How often its unsettled orders were tried.
+    pub(super) tries: Tries,
     /// Its position moved since it was noted.
     pub(super) moved: bool,
 }
@@ -66,7 +67,7 @@ struct Open {
 }
 
 impl Row {
-    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger, slow: Slow, breaker: Breaker) -> Self {
+    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger, tries: Tries, breaker: Breaker) -> Self {
         let next = ledger.read();
         Self {
             life,
@@ -85,7 +86,7 @@ impl Row {
             held: false,
             breaker,
             worrying: false,
-            slow,
+            tries,
             moved: false,
         }
     }

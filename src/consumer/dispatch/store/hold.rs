@@ -33,6 +33,16 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         self.teller.count_retry();
         self.teller.publish();
         self.stall(partition);
+        if *probe == 0 {
+            self.note(partition);
+        }
+    }
+
+    /// Says beside the commit at once which record is undecided, or that none is: whoever has the partition next goes on so.
+    fn note(&self, partition: i32) {
+        if let Some(position) = self.standing(partition) {
+            self.committer.note_at_once(partition, position);
+        }
     }
 
     /// Drops what was fetched of a partition.
@@ -102,6 +112,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
                 row.probe_at = None;
                 self.teller.control().relieve(Concern::Breaker(partition));
                 self.go_on(partition);
+                self.note(partition);
             }
         }
     }

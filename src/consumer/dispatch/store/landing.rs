@@ -54,10 +54,18 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         let Some(row) = self.rows.get_mut(&partition).filter(|row| flight.knows(partition, row.life)) else { return };
         row.conflicts = 0;
         row.position = part.position;
-        let (offset, leader_epoch, version) = (row.position.next, row.position.leader_epoch, row.position.version);
-        let text = Note::Store { name: self.store.identity().name.clone(), version }.write(offset);
-        self.committer.note(partition, Committed { offset, leader_epoch, text });
+        if let Some(position) = self.standing(partition) {
+            self.committer.note(partition, position);
+        }
         self.show_lag(partition);
+    }
+
+    /// Where a partition stands, as it is committed.
+    pub(super) fn standing(&self, partition: i32) -> Option<Committed> {
+        let row = self.rows.get(&partition)?;
+        let (offset, leader_epoch, version) = (row.position.next, row.position.leader_epoch, row.position.version);
+        let (name, tripped) = (self.store.identity().name.clone(), row.breaker.undecided());
+        Some(Committed { offset, leader_epoch, text: Note::Store { name, version, tripped }.write(offset) })
     }
 
     pub(super) fn show_lag(&self, partition: i32) {
