@@ -2,10 +2,13 @@
 
 use bytes::Bytes;
 
-use crate::store::SetAside;
+use crate::store::{Original, SetAside};
 
 /// A header: its name, and its value unless that is null.
 pub(super) type Header = (Bytes, Option<Bytes>);
+
+/// Says of a dead letter that was too large for its topic how many bytes of its record are left out.
+const LEFT_OUT: &str = "dead-letter-left-out";
 
 /// The longest sentence that a header carries.
 const REASON_BYTES: usize = 1024;
@@ -98,6 +101,19 @@ impl Dialect {
             };
             headers.extend(value.map(|value| (Bytes::from_static(name.as_bytes()), Some(value))));
         }
+        headers
+    }
+
+    /// As [`Dialect::headers`], without those of the record that are not ours, and with how much is left out of the record.
+    pub(super) fn headers_in_brief(self, letter: &SetAside, group: &str) -> Vec<Header> {
+        let is_ours = |name: &[u8]| self.names().iter().any(|(_, ours)| ours.as_bytes() == name);
+        let Original { key, value, headers } = &letter.original;
+        let (ours, others): (Vec<Header>, Vec<Header>) = headers.iter().cloned().partition(|(name, _)| is_ours(name));
+        let of_headers = others.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Bytes::len));
+        let bytes = [key, value].into_iter().flatten().map(Bytes::len).chain(of_headers).sum::<usize>();
+        let brief = SetAside { original: Original { key: None, value: None, headers: ours }, ..letter.clone() };
+        let mut headers = self.headers(&brief, group);
+        headers.push((Bytes::from_static(LEFT_OUT.as_bytes()), text(&bytes.to_string())));
         headers
     }
 

@@ -31,6 +31,9 @@
 //!
 //! A consumer without a store writes a dead letter before its position moves past the record; if it cannot be written the
 //! partition waits or stops.
+//! A record that is too large for its topic (`max.request.size` here, `max.message.bytes` there) is told of without its key,
+//! value and headers, and `dead-letter-left-out` says how many bytes these have; the store keeps them (`orders dlq show ID`).
+//! A consumer without a store stops the partition instead.
 //! A record that brings such headers of an earlier failure keeps its first origin, and its attempts add up.
 //! A topic that cannot be written leaves the rows in the store; the consumer's health says so, and the end of a run.
 

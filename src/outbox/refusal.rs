@@ -11,7 +11,8 @@ use crate::store::SetAside;
 /// The topic of the events that tell of refused orders.
 ///
 /// The key is the order's. The value is a JSON object: `event` (`order_refused`), `id`, `version`, `code`, `reason`, `at`,
-/// `group`, `topic`, `partition`, `offset` and `order`, which is the order as it was read. A repeat of an event has the same
+/// `group`, `topic`, `partition`, `offset` and `order`, which is the order as it was read, or null where the event would be
+/// too large for its topic with it. A repeat of an event has the same
 /// `idempotency-key` header.
 pub const REFUSALS: &str = "order_refusals";
 
@@ -30,8 +31,8 @@ struct Refused<'a> {
     order: Option<&'a RawValue>,
 }
 
-/// The event's value and headers.
-pub(super) fn event(letter: &SetAside, group: &str) -> (Vec<u8>, Vec<Header>) {
+/// The event's value and headers; `order` is the record's value, unless it is left out.
+pub(super) fn event(letter: &SetAside, group: &str, order: Option<&[u8]>) -> (Vec<u8>, Vec<Header>) {
     let origin = letter.origin.as_ref();
     let refused = Refused {
         event: "order_refused",
@@ -44,7 +45,7 @@ pub(super) fn event(letter: &SetAside, group: &str) -> (Vec<u8>, Vec<Header>) {
         topic: origin.map(|origin| &*origin.topic),
         partition: origin.map(|origin| origin.partition),
         offset: origin.map(|origin| origin.offset),
-        order: letter.original.value.as_deref().and_then(|value| serde_json::from_slice(value).ok()),
+        order: order.and_then(|value| serde_json::from_slice(value).ok()),
     };
     let key = format!("refusal:{}:{}", letter.id, letter.version);
     let header = |name: &'static str, value: Bytes| (Bytes::from_static(name.as_bytes()), Some(value));

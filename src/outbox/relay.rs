@@ -18,8 +18,9 @@ use crate::backoff::Backoff;
 use crate::consumer::companion::Companion;
 use crate::consumer::{Concern, Control};
 use crate::error::told;
+use crate::producer::Pending;
 use crate::shutdown::Tasks;
-use crate::store::{BackOffice, Waiting};
+use crate::store::{BackOffice, SetAside, Waiting};
 use crate::{Error, ErrorCode, Result};
 
 /// Relays beside a consumer's run.
@@ -155,16 +156,27 @@ impl Work {
                 stay.push(*event);
                 continue;
             }
-            match self.topics.post(letter).await {
-                Ok(pending) => posted.push((*event, topic, pending)),
+            let accepted = match self.topics.post(letter).await {
+                Err(error) if error.code() == ErrorCode::TooLarge => self.in_brief(letter, &error).await,
+                accepted => accepted,
+            };
+            match accepted {
+                Ok(pending) => posted.push((*event, letter, topic, pending)),
                 Err(error) => {
                     stay.push(*event);
                     failed.note(topic, error);
                 }
             }
         }
-        for (event, topic, pending) in posted {
-            match pending.await {
+        for (event, letter, topic, pending) in posted {
+            let written = match pending.await {
+                Err(error) if error.code() == ErrorCode::TooLarge => match self.in_brief(letter, &error).await {
+                    Ok(pending) => pending.await,
+                    Err(error) => Err(error),
+                },
+                written => written,
+            };
+            match written {
                 Ok(_) => gone.push(event),
                 Err(error) => {
                     stay.push(event);
@@ -177,6 +189,18 @@ impl Work {
         }
         stay.sort_unstable();
         Ok(stay)
+    }
+
+    /// A record that is too large for its topic is told of without its bytes, which the store keeps: nobody can make it
+    /// smaller, so it would stay for ever.
+    async fn in_brief(&self, letter: &SetAside, refused: &Error) -> Result<Pending> {
+        let (id, topic) = (letter.id, self.topics.of(letter));
+        tracing::warn!(
+            %id, topic, refused = told(refused),
+            "a dead letter or refusal is too large for its topic, which tells of it without its record; the store has \
+             that: `orders dlq show {id} --store W`; raise max.request.size here and max.message.bytes of the topic"
+        );
+        self.topics.post_in_brief(letter).await
     }
 
     fn stays(&self) -> std::sync::MutexGuard<'_, Stays> {

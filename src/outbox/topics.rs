@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
 use crate::place::Place;
 use crate::producer::{OutgoingRecord, Pending, RecordProducer};
-use crate::store::{DeadLetterKind, SetAside};
+use crate::store::{DeadLetterKind, Original, SetAside};
 use crate::wire::record_batch::Header as WireHeader;
 use crate::{Error, ErrorCode, Result};
 
@@ -57,25 +57,45 @@ impl Topics {
     /// # Errors
     /// The topic cannot be made or written, or the producer takes nothing.
     pub(super) async fn post(&self, letter: &SetAside) -> Result<Pending> {
-        let producer = self.producer(&self.of(letter), self.source(letter)).await?;
-        let original = &letter.original;
-        let (value, headers);
-        let (value, headers, partition) = match letter.kind {
+        match letter.kind {
             DeadLetterKind::DeadLetter => {
-                headers = self.dialect.headers(letter, &self.group);
-                let origin = letter.origin.as_ref().map(|origin| origin.partition);
-                let there =
-                    |partition: &i32| usize::try_from(*partition).is_ok_and(|at| at < producer.partition_count());
-                (original.value.as_deref(), &headers, origin.filter(there))
+                let headers = self.dialect.headers(letter, &self.group);
+                let Original { key, value, .. } = &letter.original;
+                self.write(letter, (key.as_deref(), value.as_deref()), &headers).await
             }
             DeadLetterKind::Refused => {
-                (value, headers) = event(letter, &self.group);
-                (Some(value.as_slice()), &headers, None)
+                let (value, headers) = event(letter, &self.group, letter.original.value.as_deref());
+                self.write(letter, (letter.original.key.as_deref(), Some(&value)), &headers).await
             }
-        };
+        }
+    }
+
+    /// As [`Topics::post`], for a record that is too large for its topic: all that is told of it, without the record itself.
+    pub(super) async fn post_in_brief(&self, letter: &SetAside) -> Result<Pending> {
+        match letter.kind {
+            DeadLetterKind::DeadLetter => {
+                let headers = self.dialect.headers_in_brief(letter, &self.group);
+                self.write(letter, (None, None), &headers).await
+            }
+            DeadLetterKind::Refused => {
+                let (value, headers) = event(letter, &self.group, None);
+                self.write(letter, (None, Some(&value)), &headers).await
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        letter: &SetAside,
+        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        headers: &[Header],
+    ) -> Result<Pending> {
+        let producer = self.producer(&self.of(letter), self.source(letter)).await?;
+        let there = |partition: &i32| usize::try_from(*partition).is_ok_and(|at| at < producer.partition_count());
+        let origin = letter.origin.as_ref().filter(|_| letter.kind == DeadLetterKind::DeadLetter);
+        let partition = origin.map(|origin| origin.partition).filter(there);
         let headers: Vec<WireHeader<'_>> = headers.iter().map(borrowed).collect();
-        let (key, timestamp) = (original.key.as_deref(), None);
-        producer.enqueue(OutgoingRecord { partition, key, value, headers: &headers, timestamp }).await
+        producer.enqueue(OutgoingRecord { partition, key, value, headers: &headers, timestamp: None }).await
     }
 
     /// The producer to a topic, which is made like `source` if it does not exist.

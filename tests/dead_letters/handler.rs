@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use orderflow::ErrorCode;
 use orderflow::broker::{DevBroker, Rule, Verdict};
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{Concurrency, Delivered, Failure, InventoryConsumer, Outcome, Summary};
@@ -101,6 +102,20 @@ async fn a_dead_letter_that_cannot_be_written_stops_its_partition_at_its_record(
 }
 
 #[tokio::test]
+async fn a_dead_letter_that_is_too_large_stops_its_partition_and_names_both_limits() {
+    let broker = broker(1).await;
+    write(&broker, TOPIC, 0, &[Raw::of(&"x".repeat(5_000))]);
+    let small = config(&broker).set("max.request.size", "3000").unwrap();
+    let error = settle(&small, Concurrency::InOrder).await.unwrap_err();
+    assert_eq!((error.code(), error.place().offset), (ErrorCode::TooLarge, Some(0)), "{error}");
+    let cause = std::error::Error::source(&error).unwrap().to_string();
+    assert!(cause.contains("max.request.size") && cause.contains("--add-config max.message.bytes"), "{cause}");
+    assert!(broker.committed("shipping", TOPIC, 0).is_none_or(|next| next == 0));
+    assert_eq!(settle(&config(&broker), Concurrency::InOrder).await.unwrap().dead_letters, 1);
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn a_broker_that_is_away_is_waited_for_and_nothing_is_skipped() {
     let broker = broker(1).await;
     broker.create_topic(DEAD, 1, &[]).unwrap();
@@ -171,7 +186,7 @@ async fn a_restart_goes_on_counting_the_tries_of_an_order_and_keeps_when_it_fail
     let restarted = chrono::Utc::now();
     let consumer = InventoryConsumer::builder(&settings).group("shipping").handler(handler(&tried));
     let consumer = consumer.limit(1).build().await.unwrap();
-    consumer.run(std::future::pending()).await.unwrap();
+    tokio::time::timeout(SOON, consumer.run(std::future::pending())).await.expect("the tries end").unwrap();
     assert_eq!(*tried.lock().unwrap(), [1, 2, 3, 4, 5]);
     let letter = read(&broker, DEAD, 0).remove(0);
     let first_failed: chrono::DateTime<chrono::Utc> =

@@ -6,6 +6,7 @@ use orderflow::cluster::admin::{NewTopic, create_topics};
 use orderflow::cluster::{Cluster, Missing};
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{InventoryConsumer, Summary};
+use orderflow::store::{Query, Row, StoreReader, Text};
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::ApiKey;
 
@@ -242,4 +243,33 @@ async fn while_it_is_not_known_how_many_partitions_the_topic_has_its_dead_letter
     control.drain();
     run.await.unwrap().unwrap();
     broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_its_topic_is_told_there_without_its_record_which_the_store_keeps() {
+    let large = || Raw { value: Some(vec![b'x'; 5_000]), ..hostile() };
+    let small_requests = |broker: &DevBroker| config(broker).set("max.request.size", "3000").unwrap();
+    for by_the_topic in [true, false] {
+        let (broker, shop) = (broker(1).await, Shop::new());
+        let settings = if by_the_topic { config(&broker) } else { small_requests(&broker) };
+        if by_the_topic {
+            broker.create_topic(DEAD, 1, &[("max.message.bytes", "3000")]).unwrap();
+        }
+        write(&broker, TOPIC, 0, &[large(), hostile()]);
+        let summary = settle(&shop, &settings).await.expect("nothing is left undone");
+        assert_eq!(summary.dead_letters, 2);
+        let letters = read(&broker, DEAD, 0);
+        let is_brief = |raw: &&Raw| raw.header("dead-letter-left-out").is_some();
+        let brief = letters.iter().find(is_brief).unwrap_or_else(|| panic!("{letters:?}"));
+        let whole = letters.iter().find(|raw| !is_brief(raw)).unwrap_or_else(|| panic!("{letters:?}"));
+        assert_eq!((letters.len(), &brief.key, &brief.value, brief.headers.len()), (2, &None, &None, 13));
+        assert_eq!(brief.header("dead-letter-offset").as_deref(), Some("0"));
+        assert_eq!(brief.header("dead-letter-left-out").as_deref(), Some("5023"));
+        assert_eq!(whole.value, hostile().value);
+        let id = brief.header("dead-letter-id").unwrap().parse().unwrap();
+        let kept = StoreReader::open(&shop.path()).await.unwrap().ask(Query::DeadLetter { id }).rows().await.unwrap();
+        let Row::Original(kept) = &kept[0] else { panic!("{kept:?}") };
+        assert!(matches!(&kept.value, Some(Text::Plain(text)) if text.len() == 5_000), "{kept:?}");
+        broker.shutdown().await;
+    }
 }
