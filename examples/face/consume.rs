@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::backfill::Backfilling;
 use super::finish::{Ending, complain, ending_of, main_of};
 use super::flags::Flags;
+use super::flights;
 use super::output::{self, Lines};
 use super::progress::Progress;
 
@@ -151,7 +152,11 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     }
     let control = consumer.control();
     let progress = Progress::new(arguments.flags.quiet, "settled");
-    let (outcome, took) = watched(consumer.run(stop.cancelled_owned()), &control, progress, &lines).await;
+    flights::at_a_panic(control.clone());
+    let (outcome, took) = tokio::select! {
+        ended = watched(consumer.run(stop.cancelled_owned()), &control, progress, &lines) => ended,
+        never = flights::at_each_signal(&control) => match never {},
+    };
     Ok(conclude(&arguments.flags, &lines, &backfilled, control.summary(), Some((outcome, took))))
 }
 

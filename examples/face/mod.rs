@@ -14,6 +14,7 @@ pub mod backfill;
 pub mod consume;
 pub mod finish;
 pub mod flags;
+pub mod flights;
 pub mod output;
 pub mod produce;
 pub mod progress;

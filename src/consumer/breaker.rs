@@ -13,6 +13,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::flight::{Machine, Recorded};
+
 /// When a breaker trips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct BreakerConfig {
@@ -119,17 +121,6 @@ impl Breaker {
         Effect::Pass
     }
 
-    /// One record was decided. Returns whether the partition goes on.
-    pub(crate) fn decided(&mut self, offset: i64, went_through: bool) -> bool {
-        if self.take(Event::Decided(offset)) == Effect::Close {
-            return true;
-        }
-        if went_through {
-            self.take(Event::WentThrough(1));
-        }
-        false
-    }
-
     fn went_through(&mut self, records: u32) {
         if records > 0 && !self.is_open() {
             self.in_row = 0;
@@ -175,6 +166,40 @@ impl Breaker {
     fn close(&mut self) -> Effect {
         *self = Self::new(self.config);
         Effect::Close
+    }
+}
+
+impl Machine for Breaker {
+    const KIND: &'static str = "breaker";
+    const FORM: u16 = 1;
+    type Event = Event;
+    type Effects = Effect;
+
+    fn step(&mut self, event: Event) -> Effect {
+        self.take(event)
+    }
+
+    /// What goes through a closed breaker is not worth a line.
+    fn is_remarkable(&self, event: &Event) -> bool {
+        self.undecided().is_some() || !matches!(event, Event::WentThrough(_) | Event::Decided(_))
+    }
+}
+
+impl Recorded<Breaker> {
+    /// Takes an event.
+    pub(crate) fn take(&mut self, event: Event) -> Effect {
+        self.step(event)
+    }
+
+    /// One record was decided. Returns whether the partition goes on.
+    pub(crate) fn decided(&mut self, offset: i64, went_through: bool) -> bool {
+        if self.take(Event::Decided(offset)) == Effect::Close {
+            return true;
+        }
+        if went_through {
+            self.take(Event::WentThrough(1));
+        }
+        false
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::breaker::BreakerConfig;
 use crate::backoff::Backoff;
 use crate::config::{ClientConfig, properties};
@@ -38,7 +40,7 @@ pub(crate) struct FetchConfig {
 }
 
 /// How a handler's failures are tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RetryConfig {
     pub(crate) attempts: u32,
     /// Counted from the first failure.

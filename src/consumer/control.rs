@@ -152,7 +152,8 @@ impl Control {
     /// [`ErrorCode::ConfigUnsupported`](crate::ErrorCode::ConfigUnsupported) if nothing is recorded (`flight.max.bytes`)
     /// or nobody said where to; [`ErrorCode::Input`](crate::ErrorCode::Input) if the file exists or cannot be written.
     pub fn write_flight(&self, to: Option<&Path>) -> Result<Written> {
-        self.flights().write(Because::Asked, to)
+        let because = if std::thread::panicking() { Because::Panic } else { Because::Asked };
+        self.flights().write(because, to)
     }
 
     pub(crate) fn flights(&self) -> &Files {

@@ -83,6 +83,7 @@ impl<D: Dispatch> Run<D> {
         }
         reader.finish(left()).await;
         self.committer.finish(left()).await;
+        self.dispatch.record();
         self.control.flights().finish().await;
         let relayed = match &mut self.companion {
             Some(companion) => companion.finish(left()).await,

@@ -7,12 +7,17 @@
 //! ```
 //! Offsets without an order (control records, aborted or compacted ones) are settled when they are passed.
 
+mod turnover;
+
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::turnover::RecordedLedger;
 use crate::store::Settled;
 
 /// The account of one partition in one incarnation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ledger {
     /// The lowest offset that is not settled.
     next: i64,

@@ -20,12 +20,12 @@
 
 mod admission;
 mod assignment;
-mod breaker;
+pub(crate) mod breaker;
 mod builder;
 mod claim;
 mod commit;
 pub(crate) mod companion;
-mod config;
+pub(crate) mod config;
 mod control;
 mod delivered;
 mod dispatch;
@@ -35,7 +35,7 @@ mod goal;
 pub(crate) mod group;
 mod handler;
 mod holding;
-mod ledger;
+pub(crate) mod ledger;
 pub(crate) mod letterbox;
 mod lookup;
 mod patience;

@@ -2,9 +2,12 @@
 //!
 //! Time and chance are passed in, so that a dispatcher and a test on virtual time decide alike.
 
+mod recorded;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
+pub(crate) use self::recorded::{Attempt, Retries};
 use super::config::RetryConfig;
 use super::{Failure, Outcome};
 use crate::{BoxError, Error, ErrorCode};

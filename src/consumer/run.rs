@@ -200,6 +200,7 @@ impl<D: Dispatch> Run<D> {
                 () = self.committer.answered(), if !course.revoked.is_empty() => None,
                 () = changed(&mut course.goal) => None,
                 _ = round.tick() => {
+                    self.dispatch.record();
                     self.look_round(reader, &mut course);
                     None
                 }

@@ -180,7 +180,7 @@ impl Files {
         };
         let file = match (to, &self.0.stem) {
             (Some(to), _) => to.to_owned(),
-            (None, Some(stem)) => with_suffix(stem, &written.format(".flight-%Y%m%dT%H%M%S%.3fZ.jsonl").to_string()),
+            (None, Some(stem)) => with_suffix(stem, &written.format(".flight-%Y%m%dT%H%M%S%.6fZ.jsonl").to_string()),
             (None, None) => {
                 return Err(Error::new(ErrorCode::ConfigUnsupported, "there is no place for a recording")
                     .remedy("name a file, or a folder by flight.dir"));

@@ -24,6 +24,8 @@ mod files;
 mod recorder;
 pub mod replay;
 mod ring;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::fmt;
@@ -33,7 +35,7 @@ use serde::Serialize;
 pub(crate) use self::files::{Because, Files, FlightConfig, Witness};
 pub use self::files::{Ids, Written};
 pub(crate) use self::recorder::Recorder;
-pub(crate) use self::track::Recorded;
+pub(crate) use self::track::{Recorded, Track};
 
 /// The number of the form of a recording; it grows when an older one would be read wrongly.
 pub(crate) const FORMAT: u16 = 1;

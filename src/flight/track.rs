@@ -7,9 +7,12 @@ use serde::Serialize;
 use super::Machine;
 use super::recorder::Recorder;
 
-/// How many steps of one machine are recorded in a second. Those beyond are skipped: a machine that fails for each order
+/// How many steps of one machine are recorded in a row. Those beyond are skipped: a machine that fails for each order
 /// must not push everything else out of the ring.
-const STEPS_A_SECOND: u32 = 50;
+const BURST: u64 = 200;
+
+/// How many steps of one machine are recorded in a second for long.
+const STEPS_A_SECOND: u64 = 10;
 
 /// One machine's place in the recorder.
 #[derive(Debug)]
@@ -21,8 +24,9 @@ pub(crate) struct Track {
     segment: u64,
     /// Steps since the last line that no line tells of.
     skipped: u64,
+    /// The second of the last step, and how many steps count as taken in a row by then.
     second: u64,
-    in_second: u32,
+    in_row: u64,
 }
 
 /// A step that is being taken.
@@ -31,7 +35,7 @@ pub(crate) struct Line(Vec<u8>);
 
 impl Track {
     pub(super) fn new(recorder: Recorder, name: String, form: u16) -> Self {
-        Self { recorder, name, form, segment: 0, skipped: 0, second: 0, in_second: 0 }
+        Self { recorder, name, form, segment: 0, skipped: 0, second: 0, in_row: 0 }
     }
 
     /// Whether anything is recorded.
@@ -56,8 +60,12 @@ impl Track {
 
     /// Records the machine's state.
     pub(crate) fn state(&mut self, state: &impl Serialize) {
+        self.state_at(self.recorder.at(), state);
+    }
+
+    fn state_at(&mut self, at: u64, state: &impl Serialize) {
         let segment = self.recorder.segment();
-        let mut line = self.begin(self.recorder.at());
+        let mut line = self.begin(at);
         line.extend_from_slice(format!(",\"form\":{},\"state\":", self.form).as_bytes());
         if serde_json::to_writer(&mut line, state).is_err() {
             return;
@@ -79,7 +87,7 @@ impl Track {
             return None;
         }
         if self.is_behind() {
-            self.state(state);
+            self.state_at(at, state);
         }
         let mut line = self.begin(at);
         line.extend_from_slice(b",\"event\":");
@@ -99,11 +107,11 @@ impl Track {
 
     fn may_record(&mut self, at: u64) -> bool {
         let second = at / 1_000_000;
-        if self.second != second {
-            (self.second, self.in_second) = (second, 0);
-        }
-        self.in_second = self.in_second.saturating_add(1);
-        self.in_second <= STEPS_A_SECOND
+        let calmed = second.saturating_sub(self.second).saturating_mul(STEPS_A_SECOND);
+        (self.second, self.in_row) = (second, self.in_row.saturating_sub(calmed));
+        let may = self.in_row < BURST;
+        self.in_row = self.in_row.saturating_add(u64::from(may));
+        may
     }
 
     fn begin(&self, at: u64) -> Vec<u8> {

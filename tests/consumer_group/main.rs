@@ -13,6 +13,8 @@
 mod claim;
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod emitted;
+mod flight;
 mod heard;
 mod late;
 mod loss;

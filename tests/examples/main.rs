@@ -15,6 +15,7 @@ mod backfill;
 mod bad_input;
 mod consumers;
 mod dlq;
+mod flight;
 mod follow;
 mod hostile;
 mod pipeline;

@@ -105,6 +105,8 @@ pub enum Signal {
     Kill,
     Stop,
     Continue,
+    /// SIGUSR1.
+    User,
 }
 
 impl Signal {
@@ -116,6 +118,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Continue => "CONT",
+            Self::User => "USR1",
         };
         let mut kill = Command::new("kill");
         let sent = kill.args([format!("-{name}"), process.to_string()]).stderr(Stdio::null()).status();

@@ -12,6 +12,7 @@ use super::super::breaker::{Breaker, Effect, Event};
 use super::super::fetch::prefetch::Hold;
 use super::decode::{Decoder, dead_letter};
 use super::tales::{Audience, Tales};
+use crate::flight::Recorded;
 use crate::order::{Order, Violation};
 use crate::store::{Batch, Entry, Part, Settled, Topic, Work};
 use crate::wire::compression::Decompressor;
@@ -110,7 +111,7 @@ impl<O: Order> Group<O> {
         &mut self,
         partition: i32,
         source: (BatchView, Option<Arc<Hold>>),
-        (cursor, breaker): (&mut Cursor, &mut Breaker),
+        (cursor, breaker): (&mut Cursor, &mut Recorded<Breaker>),
         limit: usize,
         decompressor: &mut Decompressor,
     ) -> Result<Option<Tripped>, BatchError> {
@@ -261,7 +262,7 @@ fn read<O: Order>(
     limit: usize,
     decompressor: &mut Decompressor,
     entries: &mut Vec<Entry<O>>,
-    mut first: Option<(&mut Tales, &mut Breaker)>,
+    mut first: Option<(&mut Tales, &mut Recorded<Breaker>)>,
 ) -> Result<Read, BatchError> {
     let mut done = Read { until: batch.last_offset().saturating_add(1), bytes: 0, tripped: None };
     let (mut left, mut through, mut decoder) = (limit, 0_u32, Decoder::default());

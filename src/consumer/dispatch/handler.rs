@@ -40,15 +40,15 @@ use self::row::Row;
 use self::tries::Tries;
 use super::super::breaker::{Breaker, BreakerConfig};
 use super::super::commit::Committer;
-use super::super::config::{ConsumerConfig, RetryConfig};
+use super::super::config::ConsumerConfig;
 use super::super::control::{Concern, Lag};
 use super::super::delivered::Origin;
 use super::super::fetch::Fetched;
-use super::super::ledger::{Ledger, Taken};
+use super::super::ledger::{Ledger, RecordedLedger, Taken};
 use super::super::letterbox::Letterbox;
 use super::super::patience::LongCall;
 use super::super::record::RecordBytes;
-use super::super::retry::EXHAUSTED;
+use super::super::retry::{EXHAUSTED, Retries};
 use super::super::{Concurrency, Delivered};
 use super::decode::Decoder;
 use super::lanes::{Lane, Lanes};
@@ -112,7 +112,7 @@ impl Failing {
 /// Settles orders by a handler, which `call` calls.
 pub(crate) struct HandlerDispatch<O, C, F> {
     call: C,
-    retry: RetryConfig,
+    retry: Retries,
     concurrency: Concurrency,
     max_ahead: usize,
     committer: Arc<Committer>,
@@ -166,7 +166,7 @@ where
         };
         Self {
             call,
-            retry: config.retry,
+            retry: Retries::new(config.retry, teller.control().flights().recorder()),
             concurrency,
             max_ahead: config.max_ahead,
             committer,
@@ -305,7 +305,7 @@ where
         let Tried { times, first_failed, .. } = row.tries.of(item.offset);
         item.attempt = item.attempt.max(times.saturating_add(1));
         item.failing = item.failing.or_else(|| Some(Failing::before(first_failed?, self.begun.elapsed())));
-        if times >= self.retry.attempts {
+        if times >= self.retry.attempts() {
             let sentence = format!(
                 "the handler was given the order {times} times, also by earlier runs, and had it for too long \
                  (max.poll.interval.ms)"

@@ -75,6 +75,9 @@ pub(crate) trait Dispatch: Send {
     /// What keeps the position of a partition from moving, if anything is known: words that follow «offset N:».
     fn obstacle(&self, partition: i32) -> Option<String>;
 
+    /// Has the flight recorder told of what happened since the last call, as far as it was not worth a line by itself.
+    fn record(&mut self);
+
     /// The handler's call that has been under way for longest, if any is.
     fn longest_call(&self) -> Option<LongCall>;
 

@@ -20,6 +20,7 @@ use std::task::Poll;
 
 use futures::poll;
 use litemap::LiteMap;
+use serde::Serialize;
 use tokio::time::Instant;
 
 use self::flight::Flight;
@@ -35,6 +36,7 @@ use super::group::{Cursor, Group};
 use super::teller::{Teller, name};
 use super::{Dispatch, Step};
 use crate::backoff::Backoff;
+use crate::flight::Recorded;
 use crate::order::Order;
 use crate::place::Place;
 use crate::store::{Position, Store, Topic};
@@ -78,7 +80,7 @@ struct Row {
     end: Option<i64>,
     /// How often in a row somebody else had moved its position.
     conflicts: u32,
-    breaker: Breaker,
+    breaker: Recorded<Breaker>,
     /// What was fetched was dropped, and what comes is not taken.
     stalled: bool,
     /// An operator has paused it.
@@ -86,6 +88,15 @@ struct Row {
     /// When the record that tripped the breaker is tried again.
     probe_at: Option<Instant>,
     settled_until: Option<i64>,
+    /// The version that the flight recorder was last told of.
+    recorded: u64,
+}
+
+/// What is recorded of a partition: number, position, how many offsets beyond it are settled, version.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Noted {
+    Stored(Vec<(i32, i64, u64, u64)>),
 }
 
 impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
@@ -181,6 +192,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.lives += 1;
         let (next, leader_epoch, tripped) = (position.next, position.leader_epoch, position.tripped);
         let conflicts = self.rows.get(&partition).map_or(0, |row| row.conflicts);
+        let recorder = self.teller.control().flights().recorder();
         let row = Row {
             life: self.lives,
             cursor: Cursor { next, settled: position.settled.clone(), leader_epoch },
@@ -188,7 +200,8 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             chunks: Chunks::default(),
             end: None,
             conflicts,
-            breaker: Breaker::resumed(self.breaker, tripped),
+            breaker: recorder.watch(Breaker::resumed(self.breaker, tripped), Some(partition)),
+            recorded: 0,
             stalled: false,
             held: false,
             probe_at: None,
@@ -317,6 +330,21 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
     /// A store has no handler; one that is slow is no reason to give partitions up.
     fn longest_call(&self) -> Option<LongCall> {
         None
+    }
+
+    fn record(&mut self) {
+        let mut stored = Vec::new();
+        for (partition, row) in &mut self.rows {
+            row.breaker.refresh();
+            let Position { next, settled, version, .. } = &row.position;
+            if row.recorded != *version {
+                row.recorded = *version;
+                stored.push((*partition, *next, settled.len(), *version));
+            }
+        }
+        if !stored.is_empty() {
+            self.teller.control().flights().recorder().note(&Noted::Stored(stored));
+        }
     }
 
     fn count_slow(&mut self, _before: Instant) {}

@@ -5,7 +5,7 @@
 //! mended since, or broken, shows as a difference with its line.
 //!
 //! ```no_run
-//! let file = std::fs::File::open("inventory.redb.flight-20261123T071500.123Z.jsonl")?;
+//! let file = std::fs::File::open("inventory.redb.flight-20261123T071500.123456Z.jsonl")?;
 //! let replay = orderflow::flight::replay::replay(std::io::BufReader::new(file))?;
 //! println!("{replay}");
 //! assert_eq!(replay.differences().count(), 0);

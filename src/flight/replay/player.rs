@@ -14,8 +14,11 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{Step, Verdict, unreadable};
+use crate::consumer::breaker::Breaker;
+use crate::consumer::config::RetryConfig;
 use crate::consumer::group::classic::Classic;
 use crate::consumer::group::next_generation::NextGeneration;
+use crate::consumer::ledger::Ledger;
 use crate::flight::Machine;
 use crate::{Error, ErrorCode, Result};
 
@@ -147,6 +150,9 @@ impl<R> Players<R> {
     fn begin(machine: &str, form: u16, state: &RawValue) -> serde_json::Result<Option<Box<dyn Again>>> {
         let kind = machine.split(['/', '#']).next().unwrap_or_default();
         Ok(Some(match kind {
+            Breaker::KIND if form == Breaker::FORM => player::<Breaker>(state)?,
+            Ledger::KIND if form == Ledger::FORM => player::<Ledger>(state)?,
+            RetryConfig::KIND if form == RetryConfig::FORM => player::<RetryConfig>(state)?,
             Classic::KIND if form == Classic::FORM => player::<Classic>(state)?,
             NextGeneration::KIND if form == NextGeneration::FORM => player::<NextGeneration>(state)?,
             _ => return Ok(None),

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::consumer::breaker::BreakerConfig;
 use crate::consumer::sample::batch_of;
+use crate::flight::Recorder;
 use crate::order::InventoryOrder;
 use crate::place::TopicId;
 use crate::wire::record_batch::{BatchReader, Header};
@@ -45,7 +46,7 @@ impl Bench {
     fn take(&mut self, batch: BatchView, limit: usize) -> Result<(), BatchError> {
         {
             let off = BreakerConfig { consecutive: 0, percent: 0, window: 10 };
-            let mut breaker = Breaker::new(off);
+            let mut breaker = Recorder::default().watch(Breaker::new(off), None);
             self.group.take(0, (batch, None), (&mut self.cursor, &mut breaker), limit, &mut self.decompressor).map(drop)
         }
     }

@@ -6,12 +6,13 @@ use futures::StreamExt;
 
 use super::super::super::commit::{Committed, Note};
 use super::super::super::control::Concern;
-use super::super::super::retry::{Verdict, Why};
+use super::super::super::retry::{Attempt, Verdict, Why};
 use super::super::lanes::Lane;
 use super::super::tales::{Audience, Told};
 use super::call::Ended;
 use super::*;
 use crate::error::told;
+use crate::flight::Ids;
 use crate::order::IDENTITY_HEADER;
 use crate::place::Place;
 use crate::store::Outcome;
@@ -49,7 +50,11 @@ where
             Ok(crate::consumer::Outcome::Done) => Verdict::Done,
             answer => {
                 let since = item.failing.map_or(Duration::ZERO, |failing| failing.since(self.begun.elapsed()));
-                self.retry.judge(answer, (item.attempt, since), fastrand::f64())
+                let (partition, offset, attempt) = (item.partition, item.offset, item.attempt);
+                let (hasher, ids) = (&self.hasher, self.teller.control().flights().ids());
+                let key = || named(item.record.key(), ids, hasher);
+                let attempt = Attempt { partition, offset, number: attempt, since, key: &key };
+                self.retry.judge(answer, attempt, fastrand::u16(..))
             }
         };
         match verdict {
@@ -220,5 +225,13 @@ where
             }
             () = timer => {}
         }
+    }
+}
+
+/// A record's key as a recording names it.
+fn named(key: Option<&[u8]>, ids: Ids, hasher: &RandomState) -> String {
+    match ids {
+        Ids::Hashed => format!("{:016x}", hasher.hash_one(key)),
+        Ids::Plain => String::from_utf8_lossy(key.unwrap_or_default()).into_owned(),
     }
 }

@@ -19,7 +19,9 @@ where
         let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
         let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.tries);
         let tries = Tries::new(&position.tried, remembered, ledger.next());
-        let breaker = Breaker::resumed(self.breaker, position.tripped);
+        let recorder = self.teller.control().flights().recorder();
+        let ledger = RecordedLedger::new(ledger, recorder, partition);
+        let breaker = recorder.watch(Breaker::resumed(self.breaker, position.tripped), Some(partition));
         let mut row = Row::new(self.lives, origin, ledger, tries, breaker);
         row.held = self.held.contains(&partition);
         self.teller.control().show_partition(partition, row.ledger.next());
@@ -130,6 +132,14 @@ where
 
     fn longest_call(&self) -> Option<LongCall> {
         self.running.iter().filter_map(Call::length).min_by_key(|call| call.since)
+    }
+
+    fn record(&mut self) {
+        for (_, row) in &mut self.rows {
+            row.ledger.record();
+            row.breaker.refresh();
+        }
+        self.retry.refresh();
     }
 
     fn count_slow(&mut self, before: Instant) {

@@ -9,11 +9,12 @@ use super::super::super::breaker::Breaker;
 use super::super::super::delivered::Origin;
 use super::super::super::fetch::Fetched;
 use super::super::super::fetch::prefetch::Hold;
-use super::super::super::ledger::Ledger;
+use super::super::super::ledger::RecordedLedger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
 use super::Item;
 use super::tries::Tries;
+use crate::flight::Recorded;
 use crate::wire::compression::{Compression, Decompressor};
 use crate::wire::record_batch::{BatchError, BatchView, RecordsProgress};
 
@@ -23,7 +24,7 @@ pub(super) struct Row {
     /// Tells apart the lives of a partition number.
     pub(super) life: u64,
     pub(super) origin: Arc<Origin>,
-    pub(super) ledger: Ledger,
+    pub(super) ledger: RecordedLedger,
     pub(super) chunks: Chunks,
     /// The batch that is being handed out, unless all of it is ready.
     open: Option<Open>,
@@ -43,7 +44,7 @@ pub(super) struct Row {
     pub(super) retired: bool,
     /// An operator has paused it.
     pub(super) held: bool,
-    pub(super) breaker: Breaker,
+    pub(super) breaker: Recorded<Breaker>,
     /// Health speaks of it.
     pub(super) worrying: bool,
     /// How often its unsettled orders were tried.
@@ -67,7 +68,13 @@ struct Open {
 }
 
 impl Row {
-    pub(super) fn new(life: u64, origin: Arc<Origin>, ledger: Ledger, tries: Tries, breaker: Breaker) -> Self {
+    pub(super) fn new(
+        life: u64,
+        origin: Arc<Origin>,
+        ledger: RecordedLedger,
+        tries: Tries,
+        breaker: Recorded<Breaker>,
+    ) -> Self {
         let next = ledger.read();
         Self {
             life,
