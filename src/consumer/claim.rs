@@ -8,6 +8,7 @@
 //! ```text
 //!  before each join, and every 10 s while in the group
 //!                   all commits of the group --another store is named--> not admitted, looked at again
+//!                   |                     --this store, in a later version than it has--> the same: it is a copy
 //!       |                     | adopt: every commit names this store, own positions win
 //!       |                     | rebuild: every partition at 0 (the store is empty, the log begins at 0)
 //!       v                     v
@@ -74,10 +75,26 @@ impl Claim {
         *self.takeover.lock().unwrap_or_else(PoisonError::into_inner) = Takeover::Refused;
     }
 
-    /// Whether nobody else's store is named by the group's commits.
-    pub(crate) async fn demand(&self) -> Result<()> {
-        let commits = commits(&self.cluster, self.offsets.group()).await?;
-        commits.iter().try_for_each(|commit| self.refuse_another(&commit.at, commit.offset, &commit.text))
+    /// All commits of the group.
+    pub(crate) async fn commits(&self) -> Result<Vec<Commit>> {
+        commits(&self.cluster, self.offsets.group()).await
+    }
+
+    /// Whether nobody else's store is named by the group's commits, which are returned.
+    pub(crate) async fn demand(&self) -> Result<Vec<Commit>> {
+        let commits = self.commits().await?;
+        commits.iter().try_for_each(|commit| self.refuse_another(&commit.at, commit.offset, &commit.text))?;
+        Ok(commits)
+    }
+
+    /// The topic whose position of this store a commit tells, and its version.
+    pub(crate) fn told_of(&self, commit: &Commit) -> Option<(Topic, u64)> {
+        match Note::read(&commit.text, commit.offset) {
+            Note::Store { name, version, topic: Some(id), .. } if name == self.own => {
+                Some((Topic::new(id, commit.at.topic.clone()), version))
+            }
+            _ => None,
+        }
     }
 
     /// Refuses a commit that names another store: its effects are there.
@@ -98,15 +115,20 @@ impl Claim {
     }
 
     /// Takes the group over with its committed offsets. Where this store has a position, that one counts when the
-    /// partition begins, whatever its claim says.
-    pub(crate) async fn adopt(&self) -> Result<()> {
-        let commits = commits(&self.cluster, self.offsets.group()).await?;
-        let foreign: Vec<Commit> = commits.into_iter().filter(|commit| !self.is_own(commit)).collect();
-        if !foreign.is_empty() {
+    /// partition begins, whatever its claim says. What a later version of this store has committed, in `newer`, is taken back.
+    pub(crate) async fn adopt(&self, commits: Vec<Commit>, newer: Vec<Newer>) -> Result<()> {
+        let foreign = commits.into_iter().filter(|commit| !self.is_own(commit));
+        let foreign = foreign.map(|commit| (commit.at, commit.offset, commit.leader_epoch));
+        let own = newer.into_iter().map(|Newer { at, own, .. }| match own {
+            Some(own) => (at, own.next, own.leader_epoch),
+            None => (at, 0, -1),
+        });
+        let taken: Vec<_> = foreign.chain(own).collect();
+        if !taken.is_empty() {
             self.demand_no_members().await?;
         }
         let mut claims: Vec<(Arc<str>, LiteMap<i32, Committed>)> = Vec::new();
-        for Commit { at, offset, leader_epoch, .. } in foreign {
+        for (at, offset, leader_epoch) in taken {
             let claim = self.not_begun(offset, leader_epoch);
             tracing::warn!(%at, offset, "this store takes the partition over");
             match claims.iter_mut().find(|(topic, _)| *topic == at.topic) {
@@ -135,7 +157,7 @@ impl Claim {
                 .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
                 .remedy("restore a backup, or go on from the group's offsets with --adopt"));
         }
-        if !commits(&self.cluster, self.offsets.group()).await?.iter().all(|commit| self.is_own(commit)) {
+        if !self.commits().await?.iter().all(|commit| self.is_own(commit)) {
             self.demand_no_members().await?;
         }
         let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).collect();
@@ -154,11 +176,10 @@ impl Claim {
         positions: &BTreeMap<i32, Position>,
         losses: u64,
     ) -> Result<Vec<(i32, Error)>> {
-        let claims = positions.iter().map(|(partition, position)| (*partition, self.begun(position))).collect();
+        let claims = positions.iter().map(|(partition, position)| (*partition, self.begun(topic, position))).collect();
         let refused = self.write(&topic.name, &claims, Some(losses)).await?;
         // Two stores that both saw a free group have both claimed it by now: at least one of them sees the other here.
-        self.demand().await?;
-        Ok(refused)
+        self.demand().await.map(|_| refused)
     }
 
     /// Writes claims. What is refused is tried again: a group in motion lets a member commit later.
@@ -198,16 +219,41 @@ impl Claim {
         matches!(Note::read(&commit.text, commit.offset), Note::Store { name, .. } if name == self.own)
     }
 
-    fn begun(&self, position: &Position) -> Committed {
-        self.claim(position.next, position.leader_epoch, (position.version, position.tripped))
+    fn begun(&self, topic: &Topic, position: &Position) -> Committed {
+        let (offset, leader_epoch, name) = (position.next, position.leader_epoch, self.own.clone());
+        let (version, topic, tripped) = (position.version, Some(topic.id), position.tripped);
+        Committed { offset, leader_epoch, text: Note::Store { name, version, topic, tripped }.write(offset) }
     }
 
     fn not_begun(&self, offset: i64, leader_epoch: i32) -> Committed {
-        self.claim(offset, leader_epoch, (NOT_BEGUN, None))
-    }
-
-    fn claim(&self, offset: i64, leader_epoch: i32, (version, tripped): (u64, Option<i64>)) -> Committed {
-        let text = Note::Store { name: self.own.clone(), version, tripped }.write(offset);
+        let (name, version) = (self.own.clone(), NOT_BEGUN);
+        let text = Note::Store { name, version, topic: None, tripped: None }.write(offset);
         Committed { offset, leader_epoch, text }
+    }
+}
+
+/// A commit that tells of a later version of this store than this is.
+#[derive(Debug)]
+pub(crate) struct Newer {
+    pub(crate) at: TopicPartition,
+    /// The committed version and offset.
+    pub(crate) committed: (u64, i64),
+    pub(crate) own: Option<Position>,
+}
+
+impl Newer {
+    /// A store's commits follow its transactions, so they are never ahead of it.
+    pub(crate) fn refusal(&self, store: &str) -> Error {
+        let Self { at, committed: (version, offset), own } = self;
+        let here = own.as_ref().map_or((0, 0), |own| (own.version, own.next));
+        let sentence = format!(
+            "the store {store} is older than what it has committed (version {version}, offset {offset}; here {}, {}): it is a \
+             restored backup, or another process works with a copy of it",
+            here.0, here.1
+        );
+        Error::new(ErrorCode::StoreClaimed, sentence).at(Place::partition(at)).remedy(
+            "end the other process and keep one of the copies; a restored backup goes on from where it stands with --adopt, \
+             and what came since is applied to it again",
+        )
     }
 }

@@ -11,8 +11,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use litemap::LiteMap;
 
-use super::claim::{Claim, NOT_BEGUN, Takeover};
+use super::claim::{Claim, NOT_BEGUN, Newer, Takeover};
 use super::commit::{Committed, GroupOffsets, Note};
+use crate::cluster::admin::groups::Commit;
 use crate::order::Order;
 use crate::place::{Place, TopicPartition};
 use crate::store::{ADOPTED, Position, Settled, Start, Store, Topic};
@@ -81,6 +82,23 @@ impl<O: Order, S: Store<O>> StorePositions<O, S> {
         Self { store, claim, order: PhantomData }
     }
 
+    /// The commits of later versions of this store. The store is read after them: it is never behind its own commits.
+    async fn newer(&self, commits: &[Commit]) -> Result<Vec<Newer>> {
+        let (mut newer, mut read) = (Vec::new(), None::<(Topic, BTreeMap<i32, Position>)>);
+        for commit in commits {
+            let Some((topic, version)) = self.claim.told_of(commit) else { continue };
+            let positions = match &mut read {
+                Some((known, positions)) if *known == topic => positions,
+                other => &mut other.insert((topic.clone(), self.store.positions(&topic).await?)).1,
+            };
+            let own = positions.get(&commit.at.partition).cloned();
+            if version > own.as_ref().map_or(0, |own| own.version) {
+                newer.push(Newer { at: commit.at.clone(), committed: (version, commit.offset), own });
+            }
+        }
+        Ok(newer)
+    }
+
     /// The position of a partition that this store took over and has not begun yet, written as its own.
     async fn begin_adopted(&self, topic: &Topic, partition: i32, committed: &Committed) -> Result<Position> {
         let (next, leader_epoch) = (committed.offset, committed.leader_epoch);
@@ -100,8 +118,16 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
     fn admit(&self) -> BoxFuture<'_, Result<()>> {
         async move {
             match self.claim.takeover() {
-                Takeover::Refused => self.claim.demand().await,
-                Takeover::Adopt => self.claim.adopt().await,
+                Takeover::Refused => {
+                    let commits = self.claim.demand().await?;
+                    let newer = self.newer(&commits).await?;
+                    newer.first().map_or(Ok(()), |newer| Err(newer.refusal(&self.claim.own)))
+                }
+                Takeover::Adopt => {
+                    let commits = self.claim.commits().await?;
+                    let newer = self.newer(&commits).await?;
+                    self.claim.adopt(commits, newer).await
+                }
                 Takeover::Rebuild => {
                     let seen = self.claim.seen()?;
                     let own = self.store.positions(&Topic::new(seen.id, seen.name.clone())).await?;

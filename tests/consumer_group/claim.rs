@@ -92,3 +92,51 @@ async fn a_member_whose_group_is_claimed_for_another_store_says_so_and_leaves_wi
         shop.assert_holds(20, 0).await;
     }
 }
+
+/// Completes a copy of the store, as its operator does who has decided for it.
+async fn complete(broker: &DevBroker, shop: &Shop) {
+    let builder = InventoryConsumer::builder(&config(broker)).store(shop.store()).adopt().until_end();
+    let run = builder.build().await.unwrap().run(std::future::pending());
+    tokio::time::timeout(SOON, run).await.expect("the run ends").unwrap();
+    shop.assert_holds(40, 0).await;
+}
+
+#[tokio::test]
+async fn two_copies_of_one_store_in_a_group_are_told_and_either_can_be_completed() {
+    let (broker, shops) = (broker(2).await, [Shop::new(), Shop::new()]);
+    for partition in 0..2 {
+        write(&broker, partition, &entries(partition as usize * 100..partition as usize * 100 + 10));
+    }
+    let [original, copy] = &shops;
+    original.settle(&config(&broker), &Log::default()).await.unwrap();
+    std::fs::copy(original.path(), copy.path()).unwrap();
+    let settings = [("heartbeat.interval.ms", "100"), ("auto.commit.interval.ms", "10")];
+    let settings = settings.into_iter().fold(config(&broker), |config, (key, value)| config.set(key, value).unwrap());
+    let mut members = Vec::new();
+    for shop in &shops {
+        let consumer = InventoryConsumer::builder(&settings).store(shop.store()).build().await.unwrap();
+        members.push((consumer.control(), tokio::spawn(consumer.run(std::future::pending()))));
+    }
+    let halves = async || members.iter().all(|(control, _)| control.lag().len() == 1).then_some(());
+    until_async("each has a partition", SOON, halves).await;
+    for partition in 0..2 {
+        write(&broker, partition, &entries(partition as usize * 100 + 10..partition as usize * 100 + 20));
+    }
+    let applied = async || members.iter().all(|(control, _)| control.summary().applied == 10).then_some(());
+    until_async("each has applied what the other lacks", SOON, applied).await;
+    let committed = async || (0..2).all(|part| broker.committed("inventory", TOPIC, part) == Some(20)).then_some(());
+    until_async("both have committed it", SOON, committed).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    tokio::time::resume();
+    let words = "another process works with a copy of it";
+    let told = async || members.iter().any(|(control, _)| control.health().to_string().contains(words)).then_some(());
+    until_async("one of them says so", SOON, told).await;
+    for (control, run) in members {
+        control.drain();
+        tokio::time::timeout(SOON, run).await.unwrap().unwrap().unwrap();
+    }
+    complete(&broker, copy).await;
+    complete(&broker, original).await;
+    broker.shutdown().await;
+}

@@ -1,4 +1,4 @@
-//! Whether the tests that `docs/guarantees.md` names are tests.
+//! Whether the tests that the pages of `docs/` name are tests.
 
 use std::path::Path;
 
@@ -25,10 +25,12 @@ fn a_name_that_is_no_test_is_found() {
 }
 
 #[test]
-fn the_tests_that_the_guarantees_name_exist() {
+fn the_tests_that_the_pages_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let page = std::fs::read_to_string(root.join("docs/guarantees.md")).expect("the guarantees are written down");
     let tests: String = source::all(root).iter().map(|source| source.tests().to_owned()).collect();
-    assert!(named(&page).count() > 40, "the page names the tests of each guarantee");
-    assert_eq!(unknown(&page, &tests), Vec::<&str>::new());
+    for (page, least) in [("docs/guarantees.md", 40), ("docs/operating.md", 20)] {
+        let page = std::fs::read_to_string(root.join(page)).expect("it is written down");
+        assert!(named(&page).count() > least, "the page names the tests of each row");
+        assert_eq!(unknown(&page, &tests), Vec::<&str>::new());
+    }
 }

@@ -2,14 +2,18 @@
 
 use serde_json::Value;
 
+use crate::console::{TOOL, Tool};
 use crate::shop::{self, File, WORK};
 use crate::status;
+use crate::support::program::Signal;
 use crate::support::{ndjson, wait};
 use crate::{Case, Shared, case};
 
 pub(crate) const CASES: &[Case] = &[
     case!(JavaAndPython, a_group_is_taken_over_from_its_store_only_on_purpose),
     case!(Java, a_store_is_rebuilt_from_the_log),
+    case!(Java, a_restored_backup_is_told_and_ends_as_if_nothing_had_been_lost),
+    case!(Java, a_topic_made_anew_while_it_is_read_is_read_from_its_beginning_and_repeats_no_effect),
 ];
 
 fn counts(lines: &[Value]) -> [u64; 2] {
@@ -56,4 +60,47 @@ fn a_store_is_rebuilt_from_the_log(shared: &Shared) {
     assert_eq!(counts(&cluster.consume(topic, &built, &["--rebuild"])), [500, 500]);
     assert_eq!(shop::audited_stock(&built), file.stock);
     assert_eq!(counts(&cluster.consume(topic, &built, &[])), [0, 0]);
+}
+
+fn a_restored_backup_is_told_and_ends_as_if_nothing_had_been_lost(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "restored", File::of(500, 25));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, backup) = (folder.path().join("inventory.redb"), folder.path().join("backup.redb"));
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &File::of(300, 25), &[]);
+    assert_eq!(counts(&cluster.consume(topic, &store, &[])), [300, 0]);
+    shop::orders(&["backup", "--to", &backup.to_string_lossy()], &store);
+    cluster.send(topic, &file, &[]);
+    assert_eq!(counts(&cluster.consume(topic, &store, &[])), [200, 300]);
+    std::fs::copy(&backup, &store).expect("it is restored");
+    let told = cluster.consumer(topic, &store).arg("-e").run(WORK).with_code(1);
+    for words in ["STO-CLAIMED", "a restored backup", "--adopt"] {
+        assert!(told.stderr.contains(words), "{words}: {told}");
+    }
+    assert_eq!(counts(&cluster.consume(topic, &store, &["--adopt"])), [200, 300]);
+    assert_eq!((shop::audited_stock(&store), cluster.lag(topic, topic)), (file.stock, 0));
+    assert_eq!(counts(&cluster.consume(topic, &store, &[])), [0, 0]);
+}
+
+fn a_topic_made_anew_while_it_is_read_is_read_from_its_beginning_and_repeats_no_effect(shared: &Shared) {
+    let (cluster, topic, file) = (shared.cluster(), "made-anew", File::of(400, 25));
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = folder.path().join("inventory.redb");
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &File::of(300, 25), &[]);
+    let live = cluster.consumer(topic, &store).start();
+    let is_applied = |line: &str| line.starts_with("{\"applied\"");
+    live.await_stdout_lines("all is applied", 300, WORK, is_applied);
+    cluster.tool(Tool::Topics).args(["--delete", "--topic", topic]).run(TOOL).ok();
+    wait::until("the topic is gone", WORK, || {
+        let topics = cluster.tool(Tool::Topics).arg("--list").run(TOOL).ok();
+        topics.stdout.lines().all(|line| line != topic).then_some(())
+    });
+    cluster.create_topic(topic, 3);
+    cluster.send(topic, &file, &[]);
+    live.await_stdout_lines("what is new is applied", 400, WORK, is_applied);
+    live.signal(Signal::Terminate);
+    live.finish(WORK).ok();
+    assert_eq!(counts(&cluster.consume(topic, &store, &[])), [0, 0]);
+    assert_eq!((shop::audited_stock(&store), cluster.lag(topic, topic)), (file.stock, 0));
 }

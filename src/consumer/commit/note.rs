@@ -1,14 +1,14 @@
 //! The text beside a committed offset.
 //!
-//! With a store it names the store and the version of its position, so that a second store of one group
-//! is noticed. Without one it names the topic's identity, so that a topic made anew is not begun at the
+//! With a store it names the store, the version of its position and the topic's identity, so that a second store of one group
+//! is noticed, and a copy of the store that is older than this. Without one it names the topic's identity, so that a topic made anew is not begun at the
 //! old one's offset (rule R11), and the offsets that are settled beyond the position, so that a restart
 //! repeats fewer orders; and the orders that were tried before, so that one that fails or is too slow for every member is not
 //! passed round for ever. Both say which record tripped the partition's breaker, so that a restart does not set aside more.
 //!
 //! ```text
-//!  of1 store redb:0123… 57
-//!  of1 store redb:0123… 57 open 0        (the record at the position tripped the breaker)
+//!  of1 store redb:0123… 57 in 8a3f…
+//!  of1 store redb:0123… 57 in 8a3f… open 0   (the record at the position tripped the breaker)
 //!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
 //!  of1 topic 8a3f… tried 0x2,5x1@17…     (the order at the position was tried twice, the fifth after it once; it failed then)
 //! ```
@@ -26,6 +26,7 @@ const TOPIC: &str = "of1 topic ";
 const SETTLED: &str = " settled ";
 const TRIED: &str = " tried ";
 const OPEN: &str = " open ";
+const IN: &str = " in ";
 
 /// How many orders that were tried are told, the lowest first.
 const MOST_TRIED: usize = 64;
@@ -35,8 +36,9 @@ const MOST_TRIED: usize = 64;
 pub(crate) enum Note {
     /// Nothing of ours.
     None,
-    /// A store holds the position, in this version, and the record at this offset tripped the breaker.
-    Store { name: String, version: u64, tripped: Option<i64> },
+    /// A store holds the position, in this version and in the topic of this identity, and the record at this offset tripped
+    /// the breaker.
+    Store { name: String, version: u64, topic: Option<TopicId>, tripped: Option<i64> },
     /// The position is in the topic of this identity, these offsets beyond it are settled, these orders were tried, and the
     /// record at this offset tripped the breaker.
     Topic { id: TopicId, settled: Settled, tried: Vec<Tried>, tripped: Option<i64> },
@@ -47,8 +49,12 @@ impl Note {
     pub(crate) fn write(&self, next: i64) -> String {
         match self {
             Self::None => String::new(),
-            Self::Store { name, version, tripped } => {
+            Self::Store { name, version, topic, tripped } => {
                 let mut text = format!("{STORE}{name} {version}");
+                if let Some(id) = topic {
+                    text.push_str(IN);
+                    text.push_str(&id.to_string());
+                }
                 write_open(*tripped, next, &mut text);
                 text
             }
@@ -74,8 +80,12 @@ impl Note {
 
 fn read_store(text: &str, next: i64) -> Option<Note> {
     let (text, tripped) = read_open(text, next)?;
+    let (text, topic) = match text.split_once(IN) {
+        Some((text, id)) => (text, Some(read_id(id)?)),
+        None => (text, None),
+    };
     let (name, version) = text.rsplit_once(' ')?;
-    Some(Note::Store { name: name.to_owned(), version: version.parse().ok()?, tripped })
+    Some(Note::Store { name: name.to_owned(), version: version.parse().ok()?, topic, tripped })
 }
 
 fn read_topic(text: &str, next: i64) -> Option<Note> {
@@ -88,11 +98,14 @@ fn read_topic(text: &str, next: i64) -> Option<Note> {
         None => (text, Vec::new()),
     };
     let (id, tripped) = read_open(id, next)?;
-    let (pairs, odd) = id.as_bytes().as_chunks::<2>();
+    Some(Note::Topic { id: read_id(id)?, settled, tried, tripped })
+}
+
+fn read_id(text: &str) -> Option<TopicId> {
+    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
     let byte = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
     let bytes = pairs.iter().map(byte).collect::<Option<Vec<u8>>>()?;
-    let bytes = <[u8; 16]>::try_from(bytes).ok().filter(|_| odd.is_empty())?;
-    Some(Note::Topic { id: TopicId::new(bytes), settled, tried, tripped })
+    <[u8; 16]>::try_from(bytes).ok().filter(|_| odd.is_empty()).map(TopicId::new)
 }
 
 fn write_open(tripped: Option<i64>, next: i64, text: &mut String) {
@@ -168,13 +181,19 @@ mod tests {
 
     #[test]
     fn a_store_is_recognised_by_its_name() {
-        let note = |tripped| Note::Store { name: "redb:0123".into(), version: 57, tripped };
-        for (note, text) in [(note(None), "of1 store redb:0123 57"), (note(Some(11)), "of1 store redb:0123 57 open 2")]
-        {
+        let note = |topic, tripped| Note::Store { name: "redb:0123".into(), version: 57, topic, tripped };
+        let id = format!("in {}", "8a".repeat(16));
+        for (note, rest) in [
+            (note(None, None), String::new()),
+            (note(Some(ID), None), format!(" {id}")),
+            (note(None, Some(11)), " open 2".to_owned()),
+            (note(Some(ID), Some(11)), format!(" {id} open 2")),
+        ] {
+            let text = format!("of1 store redb:0123 57{rest}");
             assert_eq!(note.write(9), text);
-            assert_eq!(Note::read(text, 9), note);
+            assert_eq!(Note::read(&text, 9), note);
         }
-        assert_eq!(note(Some(8)).write(9), note(None).write(9), "what is behind us is decided");
+        assert_eq!(note(None, Some(8)).write(9), note(None, None).write(9), "what is behind us is decided");
     }
 
     #[test]
