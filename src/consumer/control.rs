@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::Summary;
 use super::standstill::About;
 use crate::Result;
-use crate::flight::{Because, Files, Written};
+use crate::flight::{Files, Written};
 
 /// A handle on a consumer: cheap to clone, and still good after the run has ended.
 #[derive(Clone)]
@@ -152,8 +152,7 @@ impl Control {
     /// [`ErrorCode::ConfigUnsupported`](crate::ErrorCode::ConfigUnsupported) if nothing is recorded (`flight.max.bytes`)
     /// or nobody said where to; [`ErrorCode::Input`](crate::ErrorCode::Input) if the file exists or cannot be written.
     pub fn write_flight(&self, to: Option<&Path>) -> Result<Written> {
-        let because = if std::thread::panicking() { Because::Panic } else { Because::Asked };
-        self.flights().write(because, to)
+        self.flights().asked(to)
     }
 
     pub(crate) fn flights(&self) -> &Files {

@@ -29,6 +29,8 @@ pub(crate) enum Because {
     Stall,
     /// Partitions were lost, or somebody else moved a position.
     Fence,
+    /// Whether orders were written is not known.
+    Doubt,
     /// A task panicked.
     Panic,
     /// Somebody asked for it.
@@ -156,6 +158,14 @@ impl Files {
             *last = Some(now);
         }
         is_due
+    }
+
+    /// Writes a file because somebody asked for it, a panic hook perhaps.
+    ///
+    /// # Errors
+    /// As [`Files::write`].
+    pub(crate) fn asked(&self, to: Option<&Path>) -> Result<Written> {
+        self.write(if std::thread::panicking() { Because::Panic } else { Because::Asked }, to)
     }
 
     /// Writes a file now: this one, or one beside the store. It waits for the disk.

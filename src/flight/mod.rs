@@ -71,4 +71,12 @@ pub(crate) trait Machine: Serialize {
     {
         format!("{event:?}")
     }
+
+    /// The effects for people.
+    fn tell_effects(effects: &Self::Effects) -> String
+    where
+        Self::Effects: fmt::Debug,
+    {
+        format!("{effects:?}")
+    }
 }

@@ -9,6 +9,7 @@ use super::replay::{Replay, Verdict, emit_test, replay};
 use super::*;
 use crate::consumer::breaker::{Breaker, BreakerConfig, Effect, Event};
 use crate::consumer::ledger::{Ledger, RecordedLedger, Taken};
+use crate::producer::idempotence::{Answer, Event as BatchEvent, Lane, Trace};
 use crate::store::Settled;
 
 const RING: usize = 64 << 10;
@@ -272,6 +273,36 @@ proptest! {
     }
 
     #[test]
+    fn a_producers_sequences_are_given_again_whatever_the_brokers_answered(
+        acts in prop::collection::vec((0_u8..8, 0_u64..12), 0..150),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let _in_runtime = runtime.enter();
+        let recorder = Recorder::new(RING);
+        let mut lane = recorder.watch(Lane::new(), Some(4));
+        let mut remarkable = 0;
+        for (act, batch) in acts {
+            let answer = match act {
+                0 => Answer::Again(Trace::None),
+                1 => Answer::Again(Trace::Possible),
+                2 => Answer::OutOfOrder,
+                3 => Answer::Refused(Trace::None),
+                _ => Answer::Written,
+            };
+            lane.step(match act {
+                0..5 => BatchEvent::Answered { batch, answer },
+                5 => BatchEvent::Admit { batch, count: 3 },
+                6 => BatchEvent::Resend { batch },
+                _ => BatchEvent::Expired { batch },
+            });
+            remarkable += usize::from(act < 4 || act > 5);
+        }
+        let replay = again(&written(&recorder));
+        prop_assert_eq!(replay.differences().count(), 0, "{}", replay);
+        prop_assert!(replay.same() >= remarkable, "{} of {}: {}", replay.same(), remarkable, replay);
+    }
+
+    #[test]
     fn no_recording_brings_the_replay_down(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
         numbers in prop::collection::vec(any::<i64>(), 4),
@@ -302,6 +333,7 @@ proptest! {
 
 #[test]
 fn a_header_says_why_the_file_was_written() {
-    let words = [Because::Stall, Because::Fence, Because::Panic, Because::Asked].map(|because| json!(because));
-    assert_eq!(words, ["stall", "fence", "panic", "asked"].map(Value::from));
+    let words =
+        [Because::Stall, Because::Fence, Because::Doubt, Because::Panic, Because::Asked].map(|because| json!(because));
+    assert_eq!(words, ["stall", "fence", "doubt", "panic", "asked"].map(Value::from));
 }

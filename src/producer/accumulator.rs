@@ -33,6 +33,7 @@ use super::idempotence::{BatchId, Lane};
 use super::partition::partition_of;
 use super::receipt::{Kept, Outcome};
 use crate::cluster::{Leader, Node, TopicView};
+use crate::flight::{Recorded, Recorder};
 use crate::place::TopicPartition;
 use crate::wire::record_batch::{AppendError, BATCH_OVERHEAD, BatchBuilder, RecordParts};
 
@@ -119,7 +120,7 @@ struct Partition {
     leader: Option<Leader>,
     queue: VecDeque<Filling>,
     sealed: Vec<Sealed>,
-    lane: Lane,
+    lane: Recorded<Lane>,
     /// Where its batches in flight are.
     flying_to: Option<Node>,
     not_before: Option<Instant>,
@@ -157,7 +158,8 @@ impl Accumulator {
     /// Follows the topic's partitions and leaders. Returns the leaders that have something to do now.
     pub(super) fn follow(&mut self, view: &TopicView) -> Vec<Node> {
         for number in (0..view.partition_count()).skip(self.partitions.len()) {
-            self.partitions.push(Partition::new(TopicPartition::new(self.topic.clone(), number)));
+            let at = TopicPartition::new(self.topic.clone(), number);
+            self.partitions.push(Partition::new(at, self.settings.flights.recorder()));
         }
         for (partition, number) in self.partitions.iter_mut().zip(0..) {
             let leader = view.leader(number);
@@ -328,13 +330,14 @@ impl Accumulator {
 }
 
 impl Partition {
-    fn new(at: TopicPartition) -> Self {
+    fn new(at: TopicPartition, recorder: &Recorder) -> Self {
+        let lane = recorder.watch(Lane::new(), Some(at.partition));
         Self {
             at,
             leader: None,
             queue: VecDeque::new(),
             sealed: Vec::new(),
-            lane: Lane::new(),
+            lane,
             flying_to: None,
             not_before: None,
             failures: 0,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::config::{ClientConfig, properties};
+use crate::flight::{Files, FlightConfig};
 use crate::wire::compression::Compression;
 
 /// What a producer needs to know of the settings.
@@ -31,6 +32,8 @@ pub(super) struct Settings {
     pub(super) backoff: Backoff,
     /// `shutdown.timeout.ms`
     pub(super) close_timeout: Duration,
+    /// `flight.*`
+    pub(super) flights: Files,
 }
 
 impl Settings {
@@ -51,6 +54,7 @@ impl Settings {
                 config.millis(&properties::RETRY_BACKOFF_MAX),
             ),
             close_timeout: config.millis(&properties::SHUTDOWN_TIMEOUT),
+            flights: Files::new(FlightConfig::read(config), "producer", None),
         }
     }
 }

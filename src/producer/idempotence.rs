@@ -26,25 +26,26 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+mod recorded;
 #[cfg(test)]
 pub(super) mod tests;
 
 /// A batch's number within its partition's lane, given by the driver.
-pub(super) type BatchId = u64;
+pub(crate) type BatchId = u64;
 
 /// Batches that a broker remembers of a producer and partition: more may not be unanswered.
-pub(super) const REMEMBERED_BATCHES: usize = 5;
+pub(crate) const REMEMBERED_BATCHES: usize = 5;
 
 /// The epoch and the first sequence under which a batch is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Number {
-    pub(super) epoch: i16,
-    pub(super) sequence: i32,
+pub(crate) struct Number {
+    pub(crate) epoch: i16,
+    pub(crate) sequence: i32,
 }
 
 /// What happened to a batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// A new batch of `count` records is sent.
     Admit { batch: BatchId, count: u32 },
     /// A waiting batch is sent again.
@@ -61,7 +62,7 @@ pub(super) enum Event {
 
 /// How a try of a batch ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// It is in the log.
     Written,
     /// It is to be sent again.
@@ -78,7 +79,7 @@ pub(super) enum Answer {
 
 /// Whether a try that failed may have left the batch in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Trace {
+pub(crate) enum Trace {
     /// It has not: the broker refused it before appending, or it was never sent.
     None,
     /// It may have.
@@ -87,7 +88,7 @@ pub(super) enum Trace {
 
 /// What the driver has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Send the batch under this number.
     Send { batch: BatchId, number: Number },
     /// Tell the batch's orders that they are written.
@@ -102,7 +103,7 @@ pub(super) enum Effect {
 
 /// The unsettled batches of one partition, in the order of their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Lane {
+pub(crate) struct Lane {
     epoch: i16,
     expected: Expected,
     unsettled: VecDeque<Entry>,
@@ -146,38 +147,38 @@ struct Entry {
 
 impl Lane {
     /// A lane whose broker knows nothing of the producer.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Whether a batch may be sent now.
-    pub(super) fn may_send(&self) -> bool {
+    pub(crate) fn may_send(&self) -> bool {
         let window = if self.proven { REMEMBERED_BATCHES } else { 1 };
         !self.draining && self.in_flight() < window
     }
 
     /// Whether a new batch may be sent now. Behind a batch that may or may not be in the log nothing new is numbered until
     /// the answers in flight have made it certain.
-    pub(super) fn may_admit(&self) -> bool {
+    pub(crate) fn may_admit(&self) -> bool {
         let is_certain = matches!(self.expected, Expected::Certain(_));
         self.may_send() && self.waiting().is_none() && (is_certain || self.is_idle())
     }
 
     /// The batch that must be sent again before any new one.
-    pub(super) fn waiting(&self) -> Option<BatchId> {
+    pub(crate) fn waiting(&self) -> Option<BatchId> {
         self.unsettled.iter().find(|entry| !entry.in_flight).map(|entry| entry.batch)
     }
 
-    pub(super) fn in_flight(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         self.unsettled.iter().filter(|entry| entry.in_flight).count()
     }
 
-    pub(super) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.unsettled.is_empty()
     }
 
     /// Takes what happened; says what to do.
-    pub(super) fn step(&mut self, event: Event) -> Vec<Effect> {
+    pub(crate) fn step(&mut self, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         match event {
             Event::Admit { batch, count } => effects.extend(self.admit(batch, count)),

@@ -30,7 +30,7 @@ mod brokers;
 mod config;
 mod core;
 mod failure;
-mod idempotence;
+pub(crate) mod idempotence;
 mod orders;
 mod partition;
 mod producer_id;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,6 +11,7 @@ use super::receipt::{Pending, Receipt};
 use super::records::{RecordProducer, now_ms};
 use crate::Result;
 use crate::config::ClientConfig;
+use crate::flight::Written;
 use crate::order::{DeliveryOrder, IDENTITY_HEADER, Identity, InventoryOrder, Order, Source};
 use crate::wire::record_batch::{Header, RecordParts};
 
@@ -162,6 +164,15 @@ impl<O: Order> OrderProducer<O> {
     /// Dropping the future gives up the waiting only.
     pub async fn flush(&self) -> Result<()> {
         self.records.flush().await
+    }
+
+    /// Writes what became of the batches that were not simply written to a new file: see
+    /// [`RecordProducer::write_flight`].
+    ///
+    /// # Errors
+    /// As [`RecordProducer::write_flight`].
+    pub fn write_flight(&self, to: Option<&Path>) -> Result<Written> {
+        self.records.write_flight(to)
     }
 
     /// Takes no more orders, flushes at most `shutdown.timeout.ms`, and ends. What is not acknowledged by then fails.

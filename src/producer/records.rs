@@ -1,6 +1,7 @@
 //! Publishing records of any kind to one topic: the layer below orders, dead letters, outbox events.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,6 +16,7 @@ use super::receipt::{Pending, Receipt};
 use super::router::Router;
 use crate::cluster::{Cluster, Missing, View};
 use crate::config::{ClientConfig, properties};
+use crate::flight::Written;
 use crate::place::Place;
 use crate::shutdown::Tasks;
 use crate::wire::record_batch::{Header, RecordParts};
@@ -153,6 +155,15 @@ impl RecordProducer {
         self.0.core.flush().await
     }
 
+    /// Writes what became of the batches that were not simply written, and of those around them, to a new file: this one, or
+    /// one in `flight.dir`. [`crate::flight`] says what is in it. It waits for the disk.
+    ///
+    /// # Errors
+    /// As [`Control::write_flight`](crate::consumer::Control::write_flight).
+    pub fn write_flight(&self, to: Option<&Path>) -> Result<Written> {
+        self.0.core.settings.flights.asked(to)
+    }
+
     /// Takes no more records, flushes at most `shutdown.timeout.ms`, and ends. What is not acknowledged by then fails.
     ///
     /// # Errors
@@ -166,6 +177,7 @@ impl RecordProducer {
         let limit = core.settings.close_timeout;
         let flushed = tokio::time::timeout(limit, core.flush()).await;
         let ended = self.0.tasks.finish(STOP_WITHIN).await;
+        core.settings.flights.finish().await;
         if let Some(cluster) = &self.0.own {
             cluster.close().await;
         }

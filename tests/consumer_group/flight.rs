@@ -78,7 +78,7 @@ async fn a_fence_writes_what_led_to_it_and_the_same_machines_do_it_again_with_a_
         let replay = again(&recorded(folder.path(), 1).await);
         assert_eq!(replay.header.because, "fence");
         assert_same(&replay, 10);
-        for words in ["Assigned", "Revoked", "Lost", "error_code: 25"] {
+        for words in ["ASSIGNED", "REVOKED", "LOST", "UnknownMemberId"] {
             assert!(has(&replay, machine, words), "{protocol}: {words}: {replay}");
         }
         first.stop().await;

@@ -36,7 +36,7 @@ fn a_running_consumer_writes_what_its_machines_did_and_the_file_is_run_again() {
             let steps = orders_flight(&["replay", &text(&to)], 0);
             steps
                 .iter()
-                .any(|step| step["effects"].as_str().is_some_and(|done| done.contains("Assigned")))
+                .any(|step| step["effects"].as_str().is_some_and(|done| done.contains("ASSIGNED")))
                 .then_some(steps)
         };
         let steps = support::wait::until("it is in its group", WORK, is_in);

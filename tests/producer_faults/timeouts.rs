@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orderflow::ErrorCode;
 use orderflow::broker::{Rule, Verdict};
+use orderflow::flight::replay::replay;
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::ApiKey;
 use tokio::time::Instant;
@@ -40,6 +41,30 @@ async fn an_order_that_is_not_delivered_in_time_says_exactly_whether_it_may_be_w
         assert!(told[1].result.is_ok(), "{story}: {:?}", told[1]);
         judge(&broker, TOPIC, &told, story);
         assert_eq!(producer.buffered_bytes(), 0, "{story}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_led_to_an_order_that_may_be_written_is_recorded_and_done_again() {
+    let (broker, folder) = (broker(1, 1).await, tempfile::tempdir().unwrap());
+    let flights = ("flight.dir", folder.path().to_str().unwrap());
+    let producer = producer(&broker, &[TEN_SECONDS, ("request.timeout.ms", "3000"), flights]).await;
+    assert!(send(&producer, 0).await.result.is_ok());
+    let rule = broker.install(Rule::on(PRODUCE).then(Verdict::CutAfter));
+    assert!(send(&producer, 1).await.error().possibly_written());
+    drop(rule);
+    assert!(send(&producer, 2).await.result.is_ok());
+    let asked = folder.path().join("asked");
+    producer.write_flight(Some(&asked)).unwrap();
+    producer.close().await.unwrap();
+    let by_itself = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = by_itself.collect();
+    assert_eq!(files.len(), 2, "{files:?}");
+    for file in files {
+        let replay = replay(std::fs::read(&file).unwrap().as_slice()).unwrap();
+        assert_eq!(replay.header.because, if file == asked { "asked" } else { "doubt" });
+        assert!(replay.same() > 3 && replay.differences().count() == 0, "{replay}");
+        assert!(replay.to_string().contains("possibly_written: true"), "{replay}");
     }
 }
 

@@ -31,4 +31,5 @@ mod recorded;
 mod rig;
 pub(crate) mod session;
 pub(crate) mod subscription;
+mod told;
 mod topics;

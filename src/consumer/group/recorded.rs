@@ -3,6 +3,7 @@
 use super::classic::Classic;
 use super::member::{Effect, Event, FORMAT, Member, Now};
 use super::next_generation::NextGeneration;
+use super::told;
 use crate::flight::{Machine, Recorded};
 
 impl Machine for Classic {
@@ -15,8 +16,14 @@ impl Machine for Classic {
         self.take(now, event)
     }
 
+    #[inline]
     fn tell((_, event): &(Now, Event)) -> String {
-        format!("{event:?}")
+        told::event(event)
+    }
+
+    #[inline]
+    fn tell_effects(effects: &Vec<Effect>) -> String {
+        told::effects(effects)
     }
 }
 
@@ -30,8 +37,14 @@ impl Machine for NextGeneration {
         self.take(now, event)
     }
 
+    #[inline]
     fn tell((_, event): &(Now, Event)) -> String {
-        format!("{event:?}")
+        told::event(event)
+    }
+
+    #[inline]
+    fn tell_effects(effects: &Vec<Effect>) -> String {
+        told::effects(effects)
     }
 }
 

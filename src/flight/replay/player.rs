@@ -20,6 +20,7 @@ use crate::consumer::group::classic::Classic;
 use crate::consumer::group::next_generation::NextGeneration;
 use crate::consumer::ledger::Ledger;
 use crate::flight::Machine;
+use crate::producer::idempotence::Lane;
 use crate::{Error, ErrorCode, Result};
 
 /// How much work a recording may ask for, in offsets: a file that was made up must not keep anybody waiting for hours.
@@ -92,7 +93,7 @@ where
         let told = M::tell(&event);
         let effects = self.0.step(event);
         let recorded = serde_json::to_string(&effects)?;
-        Ok(Stepped { event: told, effects: format!("{effects:?}"), recorded, work })
+        Ok(Stepped { event: told, effects: M::tell_effects(&effects), recorded, work })
     }
 
     fn state(&self) -> serde_json::Result<String> {
@@ -150,6 +151,7 @@ impl<R> Players<R> {
     fn begin(machine: &str, form: u16, state: &RawValue) -> serde_json::Result<Option<Box<dyn Again>>> {
         let kind = machine.split(['/', '#']).next().unwrap_or_default();
         Ok(Some(match kind {
+            Lane::KIND if form == Lane::FORM => player::<Lane>(state)?,
             Breaker::KIND if form == Breaker::FORM => player::<Breaker>(state)?,
             Ledger::KIND if form == Ledger::FORM => player::<Ledger>(state)?,
             RetryConfig::KIND if form == RetryConfig::FORM => player::<RetryConfig>(state)?,

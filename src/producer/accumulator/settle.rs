@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{Accumulator, Filling, Partition, Sealed};
 use crate::ErrorCode;
 use crate::cluster::Node;
+use crate::flight::Because;
 use crate::producer::answer::meaning;
 use crate::producer::failure::Failure;
 use crate::producer::idempotence::{Answer, BatchId, Effect, Event, Trace};
@@ -125,6 +126,9 @@ impl Accumulator {
                     done.verdicts.extend(told.map(|(s, verdict)| (s.outcome.clone(), s.first, s.count, verdict)));
                 }
                 Effect::Failed { batch, possibly_written } => {
+                    if possibly_written {
+                        self.settings.flights.trouble(Because::Doubt);
+                    }
                     let failure = self.failure(number, batch, given_up).possibly_written(possibly_written);
                     if let Some(sealed) = self.partitions.get(number).and_then(|partition| partition.sealed(batch)) {
                         done.fail(sealed, failure);
