@@ -6,6 +6,8 @@ use std::sync::Arc;
 use super::record::{Header, RecordBytes};
 use crate::order::{Identity, Order};
 use crate::place::{Place, TopicId, TopicPartition};
+#[cfg(feature = "testing")]
+use crate::wire::record_batch::{Header as WireHeader, RecordFields};
 
 /// An order with the record that brought it: a cheap handle that holds no network buffer.
 #[derive(Clone, Debug)]
@@ -37,9 +39,10 @@ impl<O: Order> Delivered<O> {
     ) -> Self {
         let mut value = Vec::with_capacity(order.encoded_len());
         order.encode(&mut value);
-        let headers = headers.iter().map(|(name, value)| (name.as_slice(), value.as_deref()));
-        let record = RecordBytes::copy(&mut bytes::BytesMut::new(), Some(order.key()), Some(&value), headers);
-        Self { order, record, origin, offset, timestamp, attempt: 1 }
+        let headers: Vec<_> = headers.iter().map(|(key, value)| WireHeader { key, value: value.as_deref() }).collect();
+        let mut body = Vec::new();
+        RecordFields::write(&mut body, Some(order.key()), Some(&value), &headers);
+        Self { order, record: RecordBytes::new(body.into()), origin, offset, timestamp, attempt: 1 }
     }
 
     /// The same order for its next try.

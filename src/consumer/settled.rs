@@ -108,6 +108,10 @@ impl Summary {
         self.applied.saturating_add(self.duplicates).saturating_add(self.refused).saturating_add(self.dead_letters)
     }
 
+    pub(crate) fn count_applied(&mut self, orders: u64) {
+        self.applied = self.applied.saturating_add(orders);
+    }
+
     pub(crate) fn count(&mut self, outcome: &Outcome) {
         let counter = match outcome {
             Outcome::Applied => &mut self.applied,

@@ -13,7 +13,34 @@ use super::quote::quoted;
 use super::violation::{Violation, ViolationCode};
 
 /// Day, time of day, minutes east of UTC.
-pub(super) type Moment = (NaiveDate, Option<NaiveTime>, Option<i16>);
+pub(super) type Moment = (Day, Option<NaiveTime>, Option<i16>);
+
+/// A day that exists, from the year 1 to 9999. A calendar is asked only where somebody wants to reckon with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Day {
+    year: u16,
+    month: u8,
+    day: u8,
+}
+
+impl Day {
+    #[inline]
+    fn new(year: u32, month: u32, day: u32) -> Option<Self> {
+        let last = match month {
+            4 | 6 | 9 | 11 => 30,
+            2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+            2 => 28,
+            1..=12 => 31,
+            _ => return None,
+        };
+        let exists = (1..=9999).contains(&year) && (1..=last).contains(&day);
+        exists.then_some(Self { year: year as u16, month: month as u8, day: day as u8 })
+    }
+
+    fn date(self) -> NaiveDate {
+        NaiveDate::from_ymd_opt(self.year.into(), self.month.into(), self.day.into()).unwrap_or_default()
+    }
+}
 
 /// An order's timestamp: the text as it was read, and the day it names.
 ///
@@ -28,7 +55,7 @@ pub(super) type Moment = (NaiveDate, Option<NaiveTime>, Option<i16>);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct OrderTime {
     text: CompactString,
-    date: NaiveDate,
+    day: Day,
     time: Option<NaiveTime>,
     offset: Option<i16>,
 }
@@ -43,7 +70,7 @@ impl OrderTime {
     /// The day, as written: not converted to another time zone.
     #[must_use]
     pub fn date(&self) -> NaiveDate {
-        self.date
+        self.day.date()
     }
 
     /// The time of day, as written, where one was given.
@@ -60,14 +87,15 @@ impl OrderTime {
 
     /// The timestamp `M/D/YYYY` of a day.
     pub(super) fn of_day(date: NaiveDate) -> Self {
+        let day = Day { year: date.year() as u16, month: date.month() as u8, day: date.day() as u8 };
         let mut text = CompactString::const_new("");
         let mut digits = itoa::Buffer::new();
-        text.push_str(digits.format(date.month()));
+        text.push_str(digits.format(day.month));
         text.push('/');
-        text.push_str(digits.format(date.day()));
+        text.push_str(digits.format(day.day));
         text.push('/');
-        text.push_str(digits.format(date.year()));
-        Self { text, date, time: None, offset: None }
+        text.push_str(digits.format(day.year));
+        Self { text, day, time: None, offset: None }
     }
 
     #[cfg(test)]
@@ -82,8 +110,8 @@ impl OrderTime {
 
     /// The timestamp whose text means this moment.
     #[inline]
-    pub(super) fn of_moment(text: &str, (date, time, offset): Moment) -> Self {
-        Self { text: CompactString::new(text), date, time, offset }
+    pub(super) fn of_moment(text: &str, (day, time, offset): Moment) -> Self {
+        Self { text: CompactString::new(text), day, time, offset }
     }
 
     /// What the text means: day, time of day, minutes east of UTC.
@@ -129,18 +157,19 @@ impl fmt::Debug for OrderTime {
 }
 
 /// `M/D/YYYY`: one or two digits, one or two digits, four digits.
-fn month_day_year(bytes: &[u8]) -> Option<NaiveDate> {
+#[inline]
+fn month_day_year(bytes: &[u8]) -> Option<Day> {
     let (month, rest) = one_or_two_digits(bytes)?;
     let (day, rest) = one_or_two_digits(rest.strip_prefix(b"/")?)?;
     let (year, rest) = digits::<4>(rest.strip_prefix(b"/")?)?;
-    if rest.is_empty() { day_of(year, month, day) } else { None }
+    if rest.is_empty() { Day::new(year, month, day) } else { None }
 }
 
-fn iso_date(bytes: &[u8]) -> Option<(NaiveDate, &[u8])> {
+fn iso_date(bytes: &[u8]) -> Option<(Day, &[u8])> {
     let (year, rest) = digits::<4>(bytes)?;
     let (month, rest) = digits::<2>(rest.strip_prefix(b"-")?)?;
     let (day, rest) = digits::<2>(rest.strip_prefix(b"-")?)?;
-    Some((day_of(year, month, day)?, rest))
+    Some((Day::new(year, month, day)?, rest))
 }
 
 /// `HH:MM`, then `:SS`, then `.` and one to nine digits.
@@ -185,10 +214,7 @@ fn iso_offset(bytes: &[u8]) -> Option<Option<i16>> {
     Some(Some(sign * i16::try_from(hours * 60 + minutes).ok()?))
 }
 
-fn day_of(year: u32, month: u32, day: u32) -> Option<NaiveDate> {
-    if year == 0 { None } else { NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day) }
-}
-
+#[inline]
 fn digits<const N: usize>(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let (digits, rest) = bytes.split_first_chunk::<N>()?;
     let mut value = 0;
@@ -201,6 +227,7 @@ fn digits<const N: usize>(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((value, rest))
 }
 
+#[inline]
 fn one_or_two_digits(bytes: &[u8]) -> Option<(u32, &[u8])> {
     digits::<2>(bytes).or_else(|| digits::<1>(bytes))
 }

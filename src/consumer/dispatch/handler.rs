@@ -17,6 +17,7 @@ mod call;
 mod entry;
 mod face;
 mod row;
+mod through;
 mod tries;
 
 use std::collections::VecDeque;
@@ -242,14 +243,17 @@ where
     }
 
     fn hand_out_of(&mut self, partition: i32, context: &mut Context<'_>) -> bool {
-        for handed_out in 0..STRIDE {
-            let Some((lane, item)) = self.next_of(partition) else { return handed_out > 0 };
+        let mut left = STRIDE;
+        while left > 0 {
+            let Some((lane, item)) = self.next_of(partition) else { return left < STRIDE };
             if self.lanes.is_free(lane) {
                 self.launch(lane, item, Entry::Free, context);
             } else {
                 self.queued_bytes = self.queued_bytes.saturating_add(item.record.len());
                 self.lanes.offer(lane, item);
             }
+            left -= 1;
+            left = left.saturating_sub(self.run_through(partition, left, context));
         }
         true
     }
@@ -278,20 +282,14 @@ where
                     return None;
                 }
             }
-            let item = row.ready.front()?;
-            let lane = match self.concurrency {
-                Concurrency::InOrder => Lane { slot: row.life, key: 0 },
-                Concurrency::PerKey(_) => {
-                    let key = item.record.key().map_or(0, |key| self.hasher.hash_one(key));
-                    Lane { slot: row.life, key }
-                }
-            };
+            let (ready, record) = row.first()?;
+            let lane = lane_of(self.concurrency, row.life, &record, &self.hasher);
             if self.concurrency == Concurrency::InOrder && !self.lanes.is_free(lane) {
                 return None;
             }
-            let item = row.ready.pop_front()?;
-            if row.ledger.take(item.offset) == Taken::InHand {
-                return Some((lane, item));
+            row.drop_first();
+            if row.ledger.take(ready.offset) == Taken::InHand {
+                return Some((lane, row.item(ready, record)));
             }
         }
     }
@@ -312,23 +310,9 @@ where
             );
             return self.set_aside(lane, item, entry, (EXHAUSTED.into(), sentence));
         }
-        let decoded = self.decoder.decode::<O>(item.record.value(), item.record.headers());
-        let mut order = match decoded.order {
-            Ok(order) => order,
-            Err(violation) => {
-                return self.invalid(lane, item, &violation, entry);
-            }
-        };
-        if let Some(identity) = decoded.identity {
-            order.set_identity(identity);
-        }
-        let delivered = Delivered {
-            order,
-            record: item.record.clone(),
-            origin: row.origin.clone(),
-            offset: item.offset,
-            timestamp: item.timestamp,
-            attempt: item.attempt,
+        let delivered = match row.deliver(&mut self.decoder, item.record.clone(), (item.offset, item.timestamp)) {
+            Ok(delivered) => Delivered { attempt: item.attempt, ..delivered },
+            Err(violation) => return self.invalid(lane, item, &violation, entry),
         };
         let mut seat = self.seats.pop().unwrap_or_else(|| Box::pin(None));
         seat.as_mut().set(Some((self.call)(delivered)));
@@ -337,11 +321,24 @@ where
                 self.seats.push(seat);
                 self.answered(lane, item, answer, entry);
             }
-            Poll::Pending => {
-                row.running += 1;
-                entry.enter(&mut self.lanes, lane);
-                self.running.push(Call::new(seat, lane, item));
-            }
+            Poll::Pending => self.run_on(seat, lane, item, entry),
         }
     }
+
+    /// The call waits, and moves aside.
+    fn run_on(&mut self, seat: Seat<F>, lane: Lane, item: Item, entry: Entry) {
+        if let Some(row) = self.rows.get_mut(&item.partition) {
+            row.running += 1;
+        }
+        entry.enter(&mut self.lanes, lane);
+        self.running.push(Call::new(seat, lane, item));
+    }
+}
+
+fn lane_of(concurrency: Concurrency, life: u64, record: &RecordBytes, hasher: &RandomState) -> Lane {
+    let key = match concurrency {
+        Concurrency::InOrder => 0,
+        Concurrency::PerKey(_) => record.key().map_or(0, |key| hasher.hash_one(key)),
+    };
+    Lane { slot: life, key }
 }

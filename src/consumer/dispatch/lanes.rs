@@ -57,6 +57,11 @@ impl<T> Lanes<T> {
         self.running < self.limit && self.ready.is_empty() && !self.lanes.contains_key(&lane)
     }
 
+    /// Whether every lane is free.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.running == 0 && self.ready.is_empty() && self.lanes.is_empty()
+    }
+
     /// Takes the next order of a lane, in log order.
     pub(crate) fn offer(&mut self, lane: Lane, order: T) {
         self.queued += 1;

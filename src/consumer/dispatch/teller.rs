@@ -35,6 +35,11 @@ impl<O: Order> Teller<O> {
         self.summary.count(outcome);
     }
 
+    /// Counts orders that are applied.
+    pub(crate) fn count_applied(&mut self, orders: u64) {
+        self.summary.count_applied(orders);
+    }
+
     /// Counts another try.
     pub(crate) fn count_retry(&mut self) {
         self.summary.retried = self.summary.retried.saturating_add(1);

@@ -36,11 +36,8 @@ pub(in crate::order) fn read(value: &[u8]) -> Option<Plain<'_>> {
     if value.len() > ORDER_BYTES_MAX {
         return None;
     }
-    let mut cursor = Cursor::new(std::str::from_utf8(value).ok()?);
-    cursor.blank();
-    let plain = cursor.order()?;
-    cursor.blank();
-    (cursor.at == value.len()).then_some(plain)
+    let (plain, cursor) = Cursor::new(std::str::from_utf8(value).ok()?).blank().order()?;
+    (cursor.blank().at == value.len()).then_some(plain)
 }
 
 /// Reads an order that the bytes begin with, and gives its length; `None`: look closer.
@@ -53,8 +50,7 @@ pub(in crate::order) fn read_prefix(bytes: &[u8]) -> Option<(Plain<'_>, usize)> 
         Ok(text) => text,
         Err(error) => std::str::from_utf8(near.get(..error.valid_up_to())?).ok()?,
     };
-    let mut cursor = Cursor::new(text);
-    let plain = cursor.order()?;
+    let (plain, cursor) = Cursor::new(text).order()?;
     Some((plain, cursor.at))
 }
 
@@ -81,10 +77,16 @@ macro_rules! name {
     };
 }
 
+/// A place in the text. It is passed by value and what moves it is inlined, so that it stays in registers: behind a
+/// reference each field waits until the one before it is written to memory.
+#[derive(Clone, Copy)]
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
 }
+
+/// What was read, and the place behind it.
+type Read<'a, T> = Option<(T, Cursor<'a>)>;
 
 impl<'a> Cursor<'a> {
     #[inline]
@@ -93,16 +95,18 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn order(&mut self) -> Option<Plain<'a>> {
-        let order_id = self.name(&name!("{", "order_id"))?.id()?;
-        let product_id = self.name(&name!(",", "product_id"))?.id()?;
-        let quantity = self.name(&name!(",", "quantity"))?.quantity()?;
-        let type_offset = self.name(&name!(",", "type"))?.at;
-        let kind = Kind::read(self.plain()?.as_bytes())?;
-        let timestamp = self.name(&name!(",", "timestamp"))?.plain()?;
+    fn order(self) -> Read<'a, Plain<'a>> {
+        let (order_id, cursor) = self.name(&name!("{", "order_id"))?.id()?;
+        let (product_id, cursor) = cursor.name(&name!(",", "product_id"))?.id()?;
+        let (quantity, cursor) = cursor.name(&name!(",", "quantity"))?.quantity()?;
+        let cursor = cursor.name(&name!(",", "type"))?;
+        let type_offset = cursor.at;
+        let (kind, cursor) = cursor.plain()?;
+        let kind = Kind::read(kind.as_bytes())?;
+        let (timestamp, cursor) = cursor.name(&name!(",", "timestamp"))?.plain()?;
         let moment = OrderTime::moment(timestamp)?;
         let (movement, customer, delivery_address) = (None, None, None);
-        let mut plain = Plain {
+        let plain = Plain {
             kind,
             type_offset,
             order_id,
@@ -114,176 +118,158 @@ impl<'a> Cursor<'a> {
             customer,
             delivery_address,
         };
-        self.blank();
-        if self.byte(b'}').is_none() {
-            self.optional_fields(&mut plain)?;
+        let cursor = cursor.blank();
+        match cursor.byte(b'}') {
+            Some(cursor) => Some((plain, cursor)),
+            None => cursor.optional_fields(plain),
         }
-        Some(plain)
     }
 
     #[inline]
-    fn rest(&self) -> &'a [u8] {
+    fn rest(self) -> &'a [u8] {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
     #[inline]
-    fn blank(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.as_bytes().get(self.at) {
-            self.at += 1;
-        }
+    fn behind(self, bytes: usize) -> Self {
+        Self { at: self.at + bytes, ..self }
     }
 
     #[inline]
-    fn byte(&mut self, byte: u8) -> Option<()> {
-        if self.text.as_bytes().get(self.at) != Some(&byte) {
-            return None;
+    fn blank(self) -> Self {
+        let mut at = self.at;
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.as_bytes().get(at) {
+            at += 1;
         }
-        self.at += 1;
-        Some(())
+        Self { at, ..self }
     }
 
-    fn literal(&mut self, bytes: &[u8]) -> Option<()> {
-        self.rest().strip_prefix(bytes)?;
-        self.at += bytes.len();
-        Some(())
-    }
-
-    /// Moves over a field's name, with what is before it, to its value. Where another field follows the cursor stays.
     #[inline]
-    fn name(&mut self, name: &Name) -> Option<&mut Self> {
+    fn byte(self, byte: u8) -> Option<Self> {
+        (self.text.as_bytes().get(self.at) == Some(&byte)).then(|| self.behind(1))
+    }
+
+    fn literal(self, bytes: &[u8]) -> Option<Self> {
+        self.rest().starts_with(bytes).then(|| self.behind(bytes.len()))
+    }
+
+    /// The place behind a field's name and what is before it; `None` where another field follows.
+    #[inline(always)]
+    fn name(self, name: &Name) -> Option<Self> {
         let rest = self.rest();
         if rest.starts_with(name.compact) {
-            self.at += name.compact.len();
+            let cursor = self.behind(name.compact.len());
             // Python writes a space behind the colon, and one behind the comma.
-            if self.text.as_bytes().get(self.at).is_some_and(|byte| *byte <= b' ') {
-                self.blank();
-            }
-            return Some(self);
+            let is_blank = self.text.as_bytes().get(cursor.at).is_some_and(|byte| *byte <= b' ');
+            return Some(if is_blank { cursor.blank() } else { cursor });
         }
         if rest.starts_with(name.spaced) {
-            self.at += name.spaced.len();
-            return Some(self);
+            return Some(self.behind(name.spaced.len()));
         }
         self.name_anyhow(name)
     }
 
     /// As [`Cursor::name`], with any blanks.
     #[cold]
-    fn name_anyhow(&mut self, name: &Name) -> Option<&mut Self> {
-        let start = self.at;
-        let found = self.blank_parts(name);
-        if found.is_none() {
-            self.at = start;
-        }
-        found.map(|()| self)
+    fn name_anyhow(self, name: &Name) -> Option<Self> {
+        Some(self.blank().literal(name.before)?.blank().literal(name.quoted)?.blank().byte(b':')?.blank())
     }
 
-    fn blank_parts(&mut self, name: &Name) -> Option<()> {
-        self.blank();
-        self.literal(name.before)?;
-        self.blank();
-        self.literal(name.quoted)?;
-        self.blank();
-        self.byte(b':')?;
-        self.blank();
-        Some(())
-    }
-
-    /// A string of printable ASCII without escapes. Where it is none the cursor stays.
-    #[inline]
-    fn plain(&mut self) -> Option<&'a str> {
+    /// A string of printable ASCII without escapes.
+    #[inline(always)]
+    fn plain(self) -> Read<'a, &'a str> {
         let (b'"', inside) = self.rest().split_first()? else { return None };
         self.string(plain_prefix(inside))
     }
 
     /// A string without escapes in any script.
     #[cold]
-    fn text(&mut self) -> Option<&'a str> {
+    fn text(self) -> Read<'a, &'a str> {
         let (b'"', inside) = self.rest().split_first()? else { return None };
         self.string(inside.iter().position(|byte| *byte < 0x20 || matches!(byte, b'"' | b'\\'))?)
     }
 
     /// The string that begins here, if it has this length.
     #[inline]
-    fn string(&mut self, length: usize) -> Option<&'a str> {
+    fn string(self, length: usize) -> Read<'a, &'a str> {
         let start = self.at + 1;
         let end = start + length;
         if self.text.as_bytes().get(end) != Some(&b'"') {
             return None;
         }
-        self.at = end + 1;
-        self.text.get(start..end)
+        Some((self.text.get(start..end)?, Self { at: end + 1, ..self }))
     }
 
-    #[inline]
-    fn id(&mut self) -> Option<&'a str> {
+    #[inline(always)]
+    fn id(self) -> Read<'a, &'a str> {
         match self.plain() {
             // Printable ASCII holds no control character, so usually the length is all that there is to check.
-            Some(text) => (!text.is_empty() && text.len() <= ID_MAX).then_some(text),
-            None => self.text().filter(|text| check_id(text, "").is_ok()),
+            Some((text, behind)) => (!text.is_empty() && text.len() <= ID_MAX).then_some((text, behind)),
+            None => self.text().filter(|(text, _)| check_id(text, "").is_ok()),
         }
     }
 
     /// An integer without a sign, from 1 to the largest quantity. JSON has no leading zeros.
-    #[inline]
-    fn quantity(&mut self) -> Option<u32> {
-        let mut quantity = 0;
-        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(self.at) {
+    #[inline(always)]
+    fn quantity(self) -> Read<'a, u32> {
+        let (mut quantity, mut at) = (0, self.at);
+        while let Some(digit @ b'0'..=b'9') = self.text.as_bytes().get(at) {
             quantity = quantity * 10 + u32::from(digit - b'0');
             if quantity == 0 || quantity > QUANTITY_MAX {
                 return None;
             }
-            self.at += 1;
+            at += 1;
         }
         // A fraction or an exponent may follow: then the next field does not, and the general parser looks closer.
-        (quantity > 0).then_some(quantity)
+        (quantity > 0).then_some((quantity, Self { at, ..self }))
     }
 
     #[cold]
-    fn optional_fields(&mut self, plain: &mut Plain<'a>) -> Option<()> {
+    fn optional_fields(self, mut plain: Plain<'a>) -> Read<'a, Plain<'a>> {
+        let mut cursor = self;
         match plain.kind {
             Kind::Inventory => {
-                plain.movement = Some(Movement::read(self.name(&name!(",", "movement"))?.plain()?.as_bytes())?);
+                let (movement, behind) = cursor.name(&name!(",", "movement"))?.plain()?;
+                plain.movement = Some(Movement::read(movement.as_bytes())?);
+                cursor = behind;
             }
             Kind::Delivery => {
-                if let Some(cursor) = self.name(&name!(",", "customer")) {
-                    plain.customer = Some(cursor.record()?);
+                if let Some(value) = cursor.name(&name!(",", "customer")) {
+                    let (customer, behind) = value.record()?;
+                    (plain.customer, cursor) = (Some(customer), behind);
                 }
-                if let Some(cursor) = self.name(&name!(",", "delivery_address")) {
-                    plain.delivery_address = Some(cursor.record()?);
+                if let Some(value) = cursor.name(&name!(",", "delivery_address")) {
+                    let (address, behind) = value.record()?;
+                    (plain.delivery_address, cursor) = (Some(address), behind);
                 }
             }
         }
-        self.blank();
-        self.byte(b'}')
+        Some((plain, cursor.blank().byte(b'}')?))
     }
 
-    fn particular(&mut self, pointer: &'static str) -> Option<&'a str> {
+    fn particular(self, pointer: &'static str) -> Read<'a, &'a str> {
         match self.plain() {
-            Some(text) => (text.len() <= TEXT_MAX).then_some(text),
-            None => self.text().filter(|text| check_text(text, pointer).is_ok()),
+            Some((text, behind)) => (text.len() <= TEXT_MAX).then_some((text, behind)),
+            None => self.text().filter(|(text, _)| check_text(text, pointer).is_ok()),
         }
     }
 
     /// An object of at least one known text, each at most once.
-    fn record<R: Record>(&mut self) -> Option<Box<R>> {
+    fn record<R: Record>(self) -> Read<'a, Box<R>> {
         let mut record = Box::<R>::default();
-        self.byte(b'{')?;
+        let mut cursor = self.byte(b'{')?;
         loop {
-            self.blank();
-            let name = self.plain()?;
+            let (name, behind) = cursor.blank().plain()?;
             let (slot, pointer) = record.slot(name)?;
             if slot.is_some() {
                 return None;
             }
-            self.blank();
-            self.byte(b':')?;
-            self.blank();
-            *slot = Some(CompactString::new(self.particular(pointer)?));
-            self.blank();
-            if self.byte(b',').is_none() {
-                self.byte(b'}')?;
-                return Some(record);
+            let (text, behind) = behind.blank().byte(b':')?.blank().particular(pointer)?;
+            *slot = Some(CompactString::new(text));
+            let behind = behind.blank();
+            match behind.byte(b',') {
+                Some(next) => cursor = next,
+                None => return Some((record, behind.byte(b'}')?)),
             }
         }
     }

@@ -38,7 +38,7 @@ pub use self::build::{AppendError, BatchBuilder, RecordParts};
 pub use self::closed::ClosedBatch;
 pub use self::header::{BATCH_OVERHEAD, NO_PRODUCER, ProducerStamp, TimestampType, set_log_append_time, set_place};
 pub use self::read::{BatchReader, BatchView};
-pub use self::record::{Header, Headers, Record, Records, RecordsProgress};
+pub use self::record::{Header, Headers, Record, RecordFields, Records, RecordsProgress};
 use crate::wire::compression::CompressionError;
 
 /// Why a batch, or a record in it, cannot be read.

@@ -2,6 +2,8 @@
 
 use super::BatchError;
 use super::header::{BatchHeader, TimestampType};
+#[cfg(any(test, feature = "testing"))]
+use super::varint;
 use super::varint::Input;
 
 /// The smallest record: length, attributes, two deltas, no key, no value, no headers.
@@ -22,6 +24,56 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers.
     pub headers: Headers<'a>,
+    body: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Key, value and headers as they stand in the batch: what [`RecordFields::read`] reads.
+    #[must_use]
+    pub fn body(&self) -> &'a [u8] {
+        self.body
+    }
+}
+
+/// What a record's body holds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RecordFields<'a> {
+    /// Its key; an empty key is not the same as none.
+    pub key: Option<&'a [u8]>,
+    /// Its value.
+    pub value: Option<&'a [u8]>,
+    /// Its headers.
+    pub headers: Headers<'a>,
+}
+
+impl<'a> RecordFields<'a> {
+    /// Reads a body that [`Record::body`] gave or [`RecordFields::write`] wrote; `None` for other bytes.
+    #[inline]
+    #[must_use]
+    pub fn read(body: &'a [u8]) -> Option<Self> {
+        let mut input = Input(body);
+        let (key, value) = (input.nullable()?, input.nullable()?);
+        let left = input.length()?;
+        Some(Self { key, value, headers: Headers { bytes: input.0, left } })
+    }
+
+    /// Appends the body of a record with these fields.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn write(out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) {
+        put_field(out, key);
+        put_field(out, value);
+        varint::put(out, headers.len() as i64);
+        for header in headers {
+            put_field(out, Some(header.key));
+            put_field(out, header.value);
+        }
+    }
+}
+
+#[cfg(any(test, feature = "testing"))]
+fn put_field(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    varint::put(out, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    out.extend_from_slice(bytes.unwrap_or_default());
 }
 
 /// A record's header. Keys need not be UTF-8, may repeat, and a value may be missing.
@@ -127,6 +179,7 @@ impl<'a> Records<'a> {
         if delta < self.least_delta || delta > self.header.last_offset_delta {
             return Err("its offset is out of order");
         }
+        let whole = body.0;
         let key = body.nullable().ok_or("its key is malformed")?;
         let value = body.nullable().ok_or("its value is malformed")?;
         let headers = headers(&mut body).ok_or("its headers are malformed")?;
@@ -140,7 +193,7 @@ impl<'a> Records<'a> {
         };
         // The batch's last offset was found to be in range, and the delta is not beyond it.
         let offset = self.header.base_offset.saturating_add(delta.into());
-        Ok(Record { offset, timestamp, key, value, headers })
+        Ok(Record { offset, timestamp, key, value, headers, body: whole })
     }
 
     fn fail(&mut self, what: &'static str) -> BatchError {

@@ -160,8 +160,7 @@ where
         for (partition, row) in &mut self.rows {
             let waits =
                 self.concurrency == Concurrency::InOrder && !self.lanes.is_free(Lane { slot: row.life, key: 0 });
-            if row.stalled && row.ready.is_empty() && row.ledger.has_room() && !row.retired && !row.is_held() && !waits
-            {
+            if row.stalled && !row.has_ready() && row.ledger.has_room() && !row.retired && !row.is_held() && !waits {
                 row.stalled = false;
                 self.steps.push_back(Step::Resumed { partition: *partition });
             } else if !row.ledger.has_room() {

@@ -3,20 +3,22 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::super::super::breaker::Breaker;
-use super::super::super::delivered::Origin;
+use super::super::super::delivered::{Delivered, Origin};
 use super::super::super::fetch::Fetched;
 use super::super::super::fetch::prefetch::Hold;
 use super::super::super::ledger::RecordedLedger;
 use super::super::super::record::RecordBytes;
 use super::super::chunk::{Chunks, Next};
+use super::super::decode::Decoder;
 use super::Item;
 use super::tries::Tries;
 use crate::flight::Recorded;
+use crate::order::{Order, Violation};
 use crate::wire::compression::{Compression, Decompressor};
-use crate::wire::record_batch::{BatchError, BatchView, RecordsProgress};
+use crate::wire::record_batch::{BatchError, BatchView, Record, RecordFields, RecordsProgress};
 
 /// One partition in one life.
 #[derive(Debug)]
@@ -28,8 +30,10 @@ pub(super) struct Row {
     pub(super) chunks: Chunks,
     /// The batch that is being handed out, unless all of it is ready.
     open: Option<Open>,
-    /// Records of it that come next, copied out of their frame.
-    pub(super) ready: VecDeque<Item>,
+    /// Records of it that come next.
+    ready: VecDeque<Ready>,
+    /// Their bodies, copied out of their frame.
+    stride: Bytes,
     /// The offset behind them.
     ready_end: i64,
     /// The offset behind what was fed.
@@ -51,6 +55,16 @@ pub(super) struct Row {
     pub(super) tries: Tries,
     /// Its position moved since it was noted.
     pub(super) moved: bool,
+}
+
+/// A record whose turn comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ready {
+    pub(super) offset: i64,
+    pub(super) timestamp: i64,
+    /// Where its body stands in the stride.
+    start: usize,
+    end: usize,
 }
 
 /// How many records are copied at once: so few that they are still in the processor's cache when their turn comes.
@@ -83,6 +97,7 @@ impl Row {
             chunks: Chunks::default(),
             open: None,
             ready: VecDeque::new(),
+            stride: Bytes::new(),
             ready_end: next,
             fed: next,
             end: None,
@@ -110,6 +125,21 @@ impl Row {
     /// Whether it takes nothing more for now.
     pub(super) fn is_held(&self) -> bool {
         self.held || self.breaker.is_open()
+    }
+
+    /// Whether its orders may go through one after the other, none of them out of the ordinary for what is known.
+    pub(super) fn goes_through(&self) -> bool {
+        !self.is_held()
+            && self.breaker.undecided().is_none()
+            && !self.retired
+            && !self.worrying
+            && self.tries.is_empty()
+    }
+
+    /// The handler is done with this order.
+    pub(super) fn went_through(&mut self, ready: Ready) {
+        self.ledger.settle(ready.offset);
+        self.settled_until = Some(ready.timestamp);
     }
 
     /// Whether nothing waits to be handed out.
@@ -144,40 +174,97 @@ impl Row {
         Ok(true)
     }
 
-    /// Copies a batch's next records out of their frame. Compressed ones are copied all at once, so that they are
-    /// decompressed once.
+    /// Whether a record is ready.
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// The next record that is ready, with its bytes.
+    pub(super) fn first(&self) -> Option<(Ready, RecordBytes)> {
+        let ready = *self.ready.front()?;
+        Some((ready, RecordBytes::new(self.stride.slice(ready.start..ready.end))))
+    }
+
+    /// Takes the next record that is ready off its place.
+    pub(super) fn drop_first(&mut self) {
+        self.ready.pop_front();
+        if self.ready.is_empty() {
+            self.stride = Bytes::new();
+        }
+    }
+
+    /// The order in a record, as its handler is given it for the first time.
+    ///
+    /// # Errors
+    /// The rule that the record breaks.
+    #[inline]
+    pub(super) fn deliver<O: Order>(
+        &self,
+        decoder: &mut Decoder,
+        record: RecordBytes,
+        (offset, timestamp): (i64, i64),
+    ) -> Result<Delivered<O>, Violation> {
+        let RecordFields { value, headers, .. } = record.fields();
+        let decoded = decoder.decode::<O>(value, headers.map(|header| (header.key, header.value)));
+        let mut order = decoded.order?;
+        if let Some(identity) = decoded.identity {
+            order.set_identity(identity);
+        }
+        Ok(Delivered { order, record, origin: self.origin.clone(), offset, timestamp, attempt: 1 })
+    }
+
+    /// The record, to be settled for the first time.
+    pub(super) fn item(&self, ready: Ready, record: RecordBytes) -> Item {
+        Item {
+            partition: self.origin.at.partition,
+            life: self.life,
+            offset: ready.offset,
+            timestamp: ready.timestamp,
+            attempt: 1,
+            failing: None,
+            record,
+        }
+    }
+
+    /// Makes a batch's next records ready. Compressed ones are copied all at once, so that they are decompressed once.
     fn unpack(
         &mut self,
         mut open: Open,
         arena: &mut BytesMut,
         decompressor: &mut Decompressor,
     ) -> Result<(), BatchError> {
-        let next = self.ledger.read();
         let stride = if open.batch.compression() == Compression::None { STRIDE } else { usize::MAX };
         arena.reserve(STRIDE_BYTES);
         let mut records = open.batch.records(decompressor)?.resume(open.progress);
-        for record in records.by_ref().take(stride) {
-            let record = record?;
-            self.ready_end = record.offset.saturating_add(1);
-            if record.offset < next {
-                continue;
-            }
-            let headers = record.headers.map(|header| (header.key, header.value));
-            self.ready.push_back(Item {
-                partition: self.origin.at.partition,
-                life: self.life,
-                offset: record.offset,
-                timestamp: record.timestamp,
-                attempt: 1,
-                failing: None,
-                record: RecordBytes::copy(arena, record.key, record.value, headers),
-            });
-        }
+        let copied = self.copy(records.by_ref().take(stride), arena);
+        self.stride = arena.split().freeze();
+        copied?;
         if records.is_at_end() {
             self.ready_end = open.batch.last_offset().saturating_add(1);
         } else {
             open.progress = records.progress();
             self.open = Some(open);
+        }
+        Ok(())
+    }
+
+    /// Copies records out of their frame.
+    fn copy<'a>(
+        &mut self,
+        records: impl Iterator<Item = Result<Record<'a>, BatchError>>,
+        arena: &mut BytesMut,
+    ) -> Result<(), BatchError> {
+        let next = self.ledger.read();
+        for record in records {
+            let record = record?;
+            self.ready_end = record.offset.saturating_add(1);
+            if record.offset < next {
+                continue;
+            }
+            let start = arena.len();
+            arena.extend_from_slice(record.body());
+            let (offset, timestamp) = (record.offset, record.timestamp);
+            self.ready.push_back(Ready { offset, timestamp, start, end: arena.len() });
         }
         Ok(())
     }
@@ -196,6 +283,7 @@ impl Row {
         self.open = None;
         self.chunks.clear();
         self.ready.clear();
+        self.stride = Bytes::new();
         self.retired = true;
     }
 }

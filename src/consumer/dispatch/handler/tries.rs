@@ -62,6 +62,11 @@ impl Tries {
         self.0.truncate(MOST);
     }
 
+    /// Whether none is known.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// How often the order at `offset` was tried, and when it failed first.
     pub(super) fn of(&self, offset: i64) -> Tried {
         let known = self.0.iter().find(|tried| tried.offset == offset);
