@@ -28,7 +28,7 @@ use super::reader::{News, Reader, Surroundings};
 use super::standstill::Standstills;
 use super::start::Starter;
 use super::{Engine, Summary};
-use crate::cluster::{Cluster, Missing, TopicView};
+use crate::cluster::{Cluster, Missing, TopicState, TopicView};
 use crate::config::properties;
 use crate::error::told;
 use crate::flight::{Because, Witness};
@@ -216,7 +216,8 @@ impl<D: Dispatch> Run<D> {
         }
     }
 
-    /// Waits for the topic to exist. A run until the end does not wait long: nothing would ever end it.
+    /// Waits for the topic to exist. A run until the end does not wait long: nothing would ever end it. Any other does not wait
+    /// for a partition without a leader: the others need not stand still because of it.
     async fn find_topic(&mut self) -> Result<Arc<TopicView>> {
         let begun = Instant::now();
         loop {
@@ -225,6 +226,11 @@ impl<D: Dispatch> Run<D> {
                 Ok(topic) => return Ok(topic),
                 Err(error) => error,
             };
+            if self.end == End::Never
+                && let Some(TopicState::Known(topic)) = self.cluster.view().topic(&self.topic)
+            {
+                return Ok(topic.clone());
+            }
             let patience = match self.end {
                 End::Never => Duration::MAX,
                 End::AtStartsEnd if error.code() == ErrorCode::UnknownTopic => TOPIC_GRACE,

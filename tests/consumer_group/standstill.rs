@@ -133,14 +133,37 @@ async fn a_store_that_does_not_answer_is_told() {
     broker.shutdown().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_partition_without_a_leader_is_told() {
+/// Two nodes, and two partitions that are each on one of them alone.
+async fn unreplicated() -> DevBroker {
     let broker = DevBroker::builder().nodes(2).start().await.unwrap();
     let cluster = Cluster::connect(&broker.config()).await.unwrap();
     let topic = NewTopic { partitions: Some(2), replication: Some(1), ..NewTopic::named(TOPIC) };
     create_topics(&cluster, &[topic]).await.unwrap();
     cluster.close().await;
-    let heard = Heard::listen();
+    broker
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_starts_while_a_partition_has_no_leader_reads_the_others_and_tells_of_it() {
+    let (broker, heard) = (unreplicated().await, Heard::listen());
+    for partition in 0..2 {
+        write(&broker, partition, &entries(0..10));
+    }
+    let other = 3 - broker.coordinator(GROUP).unwrap();
+    broker.stop(other).await.unwrap();
+    let (control, run) = run(&config(&broker), Outcome::Done).await;
+    settled(&control, 10).await;
+    told(&control, &heard, "no leader").await;
+    broker.resume(other).await.unwrap();
+    settled(&control, 20).await;
+    ready(&control).await;
+    end(&control, run).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_is_told() {
+    let (broker, heard) = (unreplicated().await, Heard::listen());
     let (control, run) = run(&config(&broker), Outcome::Done).await;
     ready(&control).await;
     let coordinator = broker.coordinator(GROUP).unwrap();
