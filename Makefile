@@ -7,7 +7,8 @@
 #   make musl         every example as a static binary without a C compiler, run in an empty root
 #   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000; before it
 #                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it), and the
-#                     embedded store crashed at each operation of its disk in CRASH_SEEDS=50 ways
+#                     embedded store crashed at each operation of its disk in CRASH_SEEDS=50 ways, and SIM_SEEDS=10000
+#                     simulated shops: producers, consumers, broker, store (SIM_SEED=N replays one)
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
 SHELL := bash
@@ -20,6 +21,7 @@ SEEDS ?= 1 2 3 4 5
 ORDERS ?= 200000
 GROUP_SEEDS ?= 10000
 CRASH_SEEDS ?= 50
+SIM_SEEDS ?= 10000
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
 .PHONY: check fmt clippy features docs house-rules test test-kafka musl soak bench
@@ -60,6 +62,7 @@ musl:
 soak:
 	GROUP_SEEDS=$(GROUP_SEEDS) $(CARGO) test --locked --release --all-features --lib every_seed_keeps_the_invariants
 	CRASH_SEEDS=$(CRASH_SEEDS) $(CARGO) test --locked --release --all-features --lib store::redb::tests::crash
+	SIM_SEEDS=$(SIM_SEEDS) $(CARGO) test --locked --release --all-features --lib simulation::every_seed_ends_well
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
 	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \

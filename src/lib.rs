@@ -24,7 +24,8 @@
 //!
 //! # Features
 //! None is on by default. `dev-broker`: [`broker::DevBroker`], a broker in the process for tests and demonstrations.
-//! `testing`: [`testing::drive`], which runs a handler without broker, socket or real time.
+//! `testing`: [`testing::drive`], which runs a handler without broker, socket or real time, and [`testing::crash`], which kills
+//! consumers at every point.
 //!
 //! # On rskafka
 //! The protocol layer of `rskafka` frames requests and matches answers; its client is not used, because it re-sends what
@@ -44,8 +45,12 @@ pub mod flight;
 pub mod order;
 pub mod outbox;
 pub mod place;
+#[cfg(test)]
+mod plant;
 pub mod producer;
 pub mod shutdown;
+#[cfg(test)]
+mod simulation;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

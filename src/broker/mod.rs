@@ -76,7 +76,7 @@ pub use self::history::{Forgotten, Records};
 use self::node::Running;
 use self::state::Shared;
 pub use self::verbs::Spot;
-use crate::config::ClientConfig;
+use crate::config::{Address, ClientConfig, Inside};
 use crate::{Error, ErrorCode, Result};
 
 /// A running development broker. Dropping it tells it to stop; [`DevBroker::shutdown`] also waits until it has.
@@ -85,7 +85,7 @@ use crate::{Error, ErrorCode, Result};
 #[derive(Debug)]
 pub struct DevBroker {
     shared: Arc<Shared>,
-    running: Running,
+    running: Arc<Running>,
 }
 
 impl DevBroker {
@@ -108,7 +108,7 @@ impl DevBroker {
 
     fn new(shared: Arc<Shared>, listeners: impl Iterator<Item = TcpListener>) -> Self {
         tracing::info!("the development broker starts: it keeps everything in memory and is never for production");
-        let running = Running::default();
+        let running = Arc::new(Running::default());
         running.spawn(|stop| groups::clock::run(shared.clone(), stop));
         for (node, listener) in (1..).zip(listeners) {
             running.start(&shared, node, listener);
@@ -137,6 +137,21 @@ impl DevBroker {
     /// [`ErrorCode::Connect`] if there is no such node or it is down.
     pub fn dial(&self, node: i32) -> Result<DuplexStream> {
         self.running.dial(&self.shared, node)
+    }
+
+    /// The settings of a client that reaches this broker without a socket. On a paused tokio clock everything between the two
+    /// passes in virtual time; a client that outlives the broker cannot reach it any more.
+    #[must_use]
+    pub fn config_inside(&self) -> ClientConfig {
+        let (shared, running) = (Arc::downgrade(&self.shared), Arc::downgrade(&self.running));
+        let inside = Inside::new(move |address: &Address| {
+            let nobody = || Error::new(ErrorCode::Connect, format!("{address} cannot be reached")).retriable();
+            let (shared, running) = shared.upgrade().zip(running.upgrade()).ok_or_else(nobody)?;
+            let (told, up) = (address.to_string(), shared.state().live().collect::<Vec<_>>());
+            let node = up.into_iter().find(|(_, node)| node.told().to_string() == told).map(|(id, _)| id);
+            running.dial(&shared, node.ok_or_else(nobody)?)
+        });
+        self.config().through(inside)
     }
 
     /// Puts a fault on requests until the returned guard is dropped. Of several rules the first that matches decides.

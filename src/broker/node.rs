@@ -49,7 +49,7 @@ impl Running {
     }
 
     pub(super) fn dial(&self, shared: &Arc<Shared>, node: i32) -> Result<DuplexStream> {
-        let down = || Error::new(ErrorCode::Connect, format!("node {node} is not up"));
+        let down = || Error::new(ErrorCode::Connect, format!("node {node} is not up")).retriable();
         Ok(server::dial(shared.clone(), node, self.tasks().get(&node).ok_or_else(down)?))
     }
 

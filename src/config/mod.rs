@@ -4,6 +4,8 @@
 //! Each text is checked when it is set, so that a wrong one is named where it was written.
 
 pub mod address;
+#[cfg(feature = "dev-broker")]
+mod inside;
 pub mod properties;
 
 use std::collections::BTreeMap;
@@ -11,6 +13,8 @@ use std::fmt;
 use std::time::Duration;
 
 pub use address::Address;
+#[cfg(feature = "dev-broker")]
+pub(crate) use inside::Inside;
 pub use properties::Property;
 
 use crate::error::{Error, ErrorCode, Result};
@@ -55,6 +59,8 @@ impl Origin {
 pub struct ClientConfig {
     settings: BTreeMap<&'static str, (String, Origin)>,
     warnings: Vec<String>,
+    #[cfg(feature = "dev-broker")]
+    inside: Option<Inside>,
 }
 
 impl ClientConfig {
@@ -113,6 +119,18 @@ impl ClientConfig {
         let property = properties::find(key).ok_or_else(|| Error::new(ErrorCode::ConfigValue, unknown(key)))?;
         self.put(property, value.into(), Origin::Code)?;
         Ok(self)
+    }
+
+    /// Has all connections opened within this process.
+    #[cfg(feature = "dev-broker")]
+    pub(crate) fn through(self, inside: Inside) -> Self {
+        Self { inside: Some(inside), ..self }
+    }
+
+    /// How connections are opened within this process, if they are.
+    #[cfg(feature = "dev-broker")]
+    pub(crate) fn inside(&self) -> Option<&Inside> {
+        self.inside.as_ref()
     }
 
     /// Sets `client.id`: the name that brokers see.

@@ -69,7 +69,7 @@ impl Ledger {
         self.taken.len() < self.max_ahead
     }
 
-    /// The leader epoch of the last settled record, -1 if unknown.
+    /// The leader epoch of the last batch before `next`, also of one that held no order; -1 if unknown.
     pub(crate) fn leader_epoch(&self) -> i32 {
         self.epochs.front().map_or(-1, |(_, epoch)| *epoch)
     }

@@ -31,7 +31,7 @@ pub struct Part<O> {
     pub next: i64,
     /// The offsets beyond `next` that will be settled afterwards, with those that are already.
     pub settled: Settled,
-    /// The leader epoch of the last settled record, -1 if unknown.
+    /// The leader epoch of the last batch before `next`, -1 if unknown.
     pub leader_epoch: i32,
     /// What is settled, in ascending offsets, each one not settled before.
     pub entries: Vec<Entry<O>>,

@@ -53,6 +53,8 @@ pub use self::query::{
     AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
     SteeredRow, StockRow,
 };
+#[cfg(test)]
+pub(crate) use self::redb::tests::inline;
 pub use self::redb::{
     Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket,
     StoreOperator, StoreReader,

@@ -43,7 +43,7 @@ pub struct Position {
     pub next: i64,
     /// The offsets beyond `next` that are settled already.
     pub settled: Settled,
-    /// The leader epoch of the last settled record, -1 if unknown.
+    /// The leader epoch of the last batch before `next`, -1 if unknown.
     pub leader_epoch: i32,
     /// Counts the writes of this position, from 1. Zero stands for a position that was never written.
     pub version: u64,

@@ -226,7 +226,7 @@ pub struct PositionRow {
     pub position: i64,
     /// How many offsets beyond it are settled already.
     pub ahead: u64,
-    /// The leader epoch of the last settled record, -1 if unknown.
+    /// The leader epoch of the last batch before it, -1 if unknown.
     pub leader_epoch: i32,
     /// How often the position was written.
     pub version: u64,

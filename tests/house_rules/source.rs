@@ -17,7 +17,7 @@ pub(crate) struct Source {
 impl Source {
     pub(crate) fn new(path: &str, text: &str) -> Self {
         let code = blank(text);
-        let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "benches");
+        let is_test = path.split('/').any(|part| ["tests", "tests.rs", "benches", "simulation"].contains(&part));
         let inline = code.find("#[cfg(test)]\nmod tests {").unwrap_or(code.len());
         let shipped = if is_test { 0 } else { inline };
         Self { path: path.to_owned(), text: text.to_owned(), code, shipped }

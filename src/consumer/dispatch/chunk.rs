@@ -28,6 +28,9 @@ struct Chunk {
 pub(crate) enum Next {
     /// A batch whose records are for the application, with what counts its frame.
     Batch(BatchView, Option<Arc<Hold>>),
+    /// A batch of which nothing is for the application: a marker, or records of a transaction that was given up. The position
+    /// moves beyond it, and with it the leader epoch of what lies before the position.
+    Skipped(BatchView),
     /// Nothing for the application before this offset.
     Nothing(i64),
 }
@@ -68,7 +71,7 @@ impl Chunks {
         let control = if batch.is_control() { batch.control(decompressor)? } else { None };
         Ok(Some(match chunk.aborted.judge(&batch, control) {
             Judgement::Deliver => Next::Batch(batch, chunk.hold.clone()),
-            Judgement::Skip => Next::Nothing(batch.last_offset().saturating_add(1)),
+            Judgement::Skip => Next::Skipped(batch),
         }))
     }
 }

@@ -31,7 +31,7 @@ pub(crate) struct Cursor {
     pub(crate) next: i64,
     /// The offsets beyond `next` that are settled.
     pub(crate) settled: Settled,
-    /// The leader epoch of the last record before `next`, -1 if unknown.
+    /// The leader epoch of the last batch before `next`, -1 if unknown.
     pub(crate) leader_epoch: i32,
 }
 
@@ -144,6 +144,15 @@ impl<O: Order> Group<O> {
         self.records += records;
         self.bytes += read.bytes;
         Ok(read.tripped)
+    }
+
+    /// There is nothing to settle in this batch.
+    pub(crate) fn pass_batch(&mut self, partition: i32, batch: &BatchView, cursor: &mut Cursor) {
+        let until = batch.last_offset().saturating_add(1);
+        if until > cursor.next {
+            cursor.leader_epoch = batch.leader_epoch();
+        }
+        self.pass(partition, until, cursor);
     }
 
     /// There is nothing to settle in a partition before `until`.

@@ -331,6 +331,10 @@ where
             row.running += 1;
         }
         entry.enter(&mut self.lanes, lane);
+        #[cfg(test)]
+        if crate::plant::is(crate::plant::Plant::CommitBeforeEffect) {
+            self.settled(&item, &crate::store::Outcome::Applied);
+        }
         self.running.push(Call::new(seat, lane, item));
     }
 }

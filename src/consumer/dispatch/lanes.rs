@@ -104,6 +104,12 @@ impl<T> Lanes<T> {
     /// The running order of this lane is to be tried again at `at`.
     pub(crate) fn retry(&mut self, lane: Lane, order: T, at: Duration) {
         self.running = self.running.saturating_sub(1);
+        #[cfg(test)]
+        if crate::plant::is(crate::plant::Plant::RetryOvertaken)
+            && let Some(next) = self.lanes.get_mut(&lane).and_then(VecDeque::pop_front)
+        {
+            self.ready.push_back((lane, next));
+        }
         if self.lanes.contains_key(&lane) {
             self.ticket = self.ticket.wrapping_add(1);
             self.waiting.insert((at, self.ticket), (lane, order));

@@ -140,6 +140,10 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
                 let at = (&mut row.cursor, &mut row.breaker);
                 self.group.take(partition, (batch, hold), at, room, &mut self.decompressor)
             }
+            Ok(Some(Next::Skipped(batch))) => {
+                self.group.pass_batch(partition, &batch, &mut row.cursor);
+                Ok(None)
+            }
             Ok(Some(Next::Nothing(until))) => {
                 self.group.pass(partition, until, &mut row.cursor);
                 Ok(None)

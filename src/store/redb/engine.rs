@@ -67,25 +67,31 @@ impl<E: Effect> Engine<E> {
     /// Serves calls until the store is closed. An answer that nobody waits for any more is dropped.
     pub(super) fn run(mut self, mut calls: mpsc::Receiver<Command<E::Order>>) {
         while let Some(call) = calls.blocking_recv() {
-            match call {
-                Command::Positions(topic, answer) => drop(answer.send(self.positions(&topic))),
-                Command::Apply(batch, answer) => drop(answer.send(self.write(|settling| settling.batch(batch)))),
-                Command::Start(topic, start, answer) => {
-                    drop(answer.send(self.write(|settling| settling.start(&topic, &start))));
-                }
-                Command::Published(events, answer) => {
-                    drop(answer.send(self.write(|settling| settling.published(&events))));
-                }
-                Command::Operate(operation, answer) => drop(answer.send(self.operate(operation))),
-                Command::Close(answer) => {
-                    calls.close();
-                    drop(answer.send(self.shared.close()));
-                    return;
-                }
+            if let Command::Close(answer) = call {
+                calls.close();
+                drop(answer.send(self.shared.close()));
+                return;
             }
+            self.serve(call);
         }
         if let Err(error) = self.shared.close() {
             tracing::warn!(%error, "the store was not closed cleanly; its content is safe");
+        }
+    }
+
+    /// Serves one call.
+    pub(super) fn serve(&mut self, call: Command<E::Order>) {
+        match call {
+            Command::Positions(topic, answer) => drop(answer.send(self.positions(&topic))),
+            Command::Apply(batch, answer) => drop(answer.send(self.write(|settling| settling.batch(batch)))),
+            Command::Start(topic, start, answer) => {
+                drop(answer.send(self.write(|settling| settling.start(&topic, &start))));
+            }
+            Command::Published(events, answer) => {
+                drop(answer.send(self.write(|settling| settling.published(&events))));
+            }
+            Command::Operate(operation, answer) => drop(answer.send(self.operate(operation))),
+            Command::Close(answer) => drop(answer.send(self.shared.close())),
         }
     }
 

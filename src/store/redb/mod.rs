@@ -47,4 +47,4 @@ pub use self::setter::{PositionPlan, PositionSetter};
 pub use self::settings::{RedbSettings, Socket};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

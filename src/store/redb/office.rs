@@ -124,7 +124,7 @@ impl<E: Effect> Settling<'_, '_, E> {
     }
 }
 
-fn page(transaction: &ReadTransaction, after: u64) -> Result<Waiting> {
+pub(super) fn page(transaction: &ReadTransaction, after: u64) -> Result<Waiting> {
     let topics = Topics::load(transaction)?;
     let outbox = transaction.open_table(OUTBOX).map_err(fault)?;
     let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;

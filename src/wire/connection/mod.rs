@@ -8,6 +8,7 @@ mod carry;
 mod dial;
 mod guard;
 mod home;
+mod stream;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -19,9 +20,10 @@ use bytes::Bytes;
 use rskafka::messenger::{Messenger, RequestError};
 use rskafka::protocol::frame::ReadError;
 use tokio::io::BufStream;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
+#[cfg(feature = "dev-broker")]
+use crate::config::Inside;
 use crate::config::{Address, ClientConfig, properties};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wire::kafka_error::KafkaError;
@@ -31,6 +33,7 @@ use crate::wire::message::{
 use carry::{Carried, RawAnswer, carried_key, carried_range};
 use guard::{Guarded, KillSwitch};
 use home::AtHome;
+use stream::Stream;
 
 /// Room for a usual small request with its length, so that both leave in one write. Larger ones bypass it.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -48,6 +51,9 @@ pub struct ConnectionSettings {
     pub request_timeout: Duration,
     /// The largest answer in bytes that is taken. A larger one closes the connection.
     pub max_frame: usize,
+    /// How a connection is opened within this process, if it is.
+    #[cfg(feature = "dev-broker")]
+    pub(crate) inside: Option<Inside>,
 }
 
 /// The largest answer to a request that is no fetch: metadata of some thousand partitions, offsets of as many.
@@ -66,6 +72,8 @@ impl ConnectionSettings {
             connect_timeout: config.millis(&properties::CONNECT_TIMEOUT),
             request_timeout: config.millis(&properties::REQUEST_TIMEOUT),
             max_frame: MAX_CONTROL_FRAME,
+            #[cfg(feature = "dev-broker")]
+            inside: config.inside().cloned(),
         }
     }
 
@@ -82,7 +90,7 @@ impl ConnectionSettings {
 pub struct Connection(Arc<Inner>);
 
 struct Inner {
-    messenger: Messenger<BufStream<Guarded<TcpStream>>>,
+    messenger: Messenger<BufStream<Guarded<Stream>>>,
     versions: HashMap<i16, VersionRange>,
     address: Address,
     request_timeout: Duration,
@@ -114,7 +122,7 @@ impl Connection {
     /// # Cancel safety
     /// Dropping the future closes the half-made connection.
     pub async fn open(address: &Address, settings: &ConnectionSettings) -> Result<Self> {
-        let stream = dial::dial(address, settings.connect_timeout).await?;
+        let stream = Stream::open(address, settings).await?;
         let (stream, switch) = Guarded::new(stream);
         let stream = BufStream::with_capacity(READ_BUFFER, WRITE_BUFFER, stream);
         let messenger = Messenger::new(stream, settings.max_frame, settings.client_id.clone());

@@ -67,6 +67,8 @@ where
             let mut failures = 0;
             let result = loop {
                 match letterbox.post(letter.clone()).await {
+                    #[cfg(test)]
+                    Err(_) if crate::plant::is(crate::plant::Plant::SkipFailedLetter) => break Ok(()),
                     Err(error) if error.is_retriable() => {
                         control.concern(Concern::Outbox, format!("dead letters cannot be written: {}", told(&error)));
                         tokio::time::sleep(backoff.delay(failures, fastrand::f64())).await;

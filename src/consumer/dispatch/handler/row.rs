@@ -162,16 +162,25 @@ impl Row {
             }
             match self.chunks.next(decompressor)? {
                 None => return Ok(false),
+                Some(Next::Skipped(batch)) => {
+                    self.epoch_of(&batch);
+                    self.ready_end = self.ready_end.max(batch.last_offset().saturating_add(1));
+                }
                 Some(Next::Nothing(until)) => self.ready_end = self.ready_end.max(until),
                 Some(Next::Batch(batch, hold)) => {
-                    let next = self.ledger.read();
-                    self.ledger.epoch_begins(next.max(batch.base_offset()), batch.leader_epoch());
+                    self.epoch_of(&batch);
                     let open = Open { batch, progress: RecordsProgress::default(), _hold: hold };
                     self.unpack(open, arena, decompressor)?;
                 }
             }
         }
         Ok(true)
+    }
+
+    /// Notes under which leader epoch a batch was written.
+    fn epoch_of(&mut self, batch: &BatchView) {
+        let from = self.ledger.read().max(batch.base_offset());
+        self.ledger.epoch_begins(from, batch.leader_epoch());
     }
 
     /// Whether a record is ready.

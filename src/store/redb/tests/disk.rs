@@ -59,6 +59,11 @@ impl Disk {
         self.platter().fault = fault;
     }
 
+    /// The power goes now.
+    pub(super) fn fail(&self) {
+        self.platter().dead = true;
+    }
+
     /// How many writes, changes of length and syncs there were.
     pub(super) fn operations(&self) -> u64 {
         self.platter().operations

@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+pub(crate) mod inline;
 mod script;
 
 use self::disk::{Disk, Fault};

@@ -63,7 +63,7 @@ fn batch<O: Order>(number: u64, order: fn(u64) -> O) -> Batch<O> {
         let late = (number % 3 == 1 && partition == 0).then_some(at - 3);
         let offsets = late.into_iter().chain((at..at + 4).filter(|offset| !is_waiting(*offset)));
         let entries: Vec<_> = offsets.map(|offset| entry((partition, offset), number, order)).collect();
-        let waits = number % 3 == 0 && partition == 0;
+        let waits = number.is_multiple_of(3) && partition == 0;
         let (next, settled) = match waits {
             true => (at + 1, (at + 2..at + 4).collect()),
             false => (at + 4, Settled::new()),

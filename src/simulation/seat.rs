@@ -1,0 +1,103 @@
+//! A process's way to the store of stock: it fails, is slow, loses answers, and ends with the process.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::order::InventoryOrder;
+use crate::store::inline::StockBase;
+use crate::store::{
+    Applied, BackOffice, Batch, Operation, Position, Row, Start, Steering, Store, StoreIdentity, Topic, Waiting,
+};
+use crate::testing::Life;
+use crate::{Error, ErrorCode, Result};
+
+/// Whether the way to the store is bad. Clones are of the same way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Weather(Arc<AtomicBool>);
+
+impl Weather {
+    pub(super) fn set_bad(&self, bad: bool) {
+        self.0.store(bad, Ordering::Relaxed);
+    }
+
+    fn falls(&self, one_in: u32) -> bool {
+        self.0.load(Ordering::Relaxed) && fastrand::u32(0..one_in) == 0
+    }
+}
+
+/// The store as one process has it.
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub(super) base: Arc<StockBase>,
+    pub(super) life: Life,
+    pub(super) weather: Weather,
+}
+
+impl Seat {
+    /// Asks the store. What it did is done, also if nobody lives to learn of it.
+    async fn ask<T>(&self, question: impl FnOnce(&StockBase) -> Result<T>) -> Result<T> {
+        let away = || Error::new(ErrorCode::StoreIo, "the store is away").retriable();
+        tokio::time::sleep(Duration::from_millis(fastrand::u64(0..8))).await;
+        self.life.goes_on().await;
+        if self.weather.falls(12) {
+            return Err(away());
+        }
+        let answer = question(&self.base);
+        let late = if self.weather.falls(40) { 3_000 } else { fastrand::u64(0..8) };
+        tokio::time::sleep(Duration::from_millis(late)).await;
+        self.life.goes_on().await;
+        if self.weather.falls(12) { Err(away()) } else { answer }
+    }
+}
+
+impl Store<InventoryOrder> for Seat {
+    fn identity(&self) -> &StoreIdentity {
+        self.base.identity()
+    }
+
+    async fn positions(&self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
+        self.ask(|base| base.positions(topic)).await
+    }
+
+    async fn apply(&self, batch: Batch<InventoryOrder>) -> Result<Applied> {
+        self.ask(|base| base.apply(batch)).await
+    }
+
+    async fn set_position(&self, topic: &Topic, start: Start) -> Result<Position> {
+        self.ask(|base| base.set_position(topic, start)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+impl BackOffice for Seat {
+    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
+        self.ask(move |base| base.waiting(after)).boxed()
+    }
+
+    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>> {
+        self.ask(move |base| base.published(events)).boxed()
+    }
+
+    fn news(&self) -> watch::Receiver<u64> {
+        self.base.news()
+    }
+
+    fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>> {
+        self.ask(move |base| base.operate(operation)).boxed()
+    }
+
+    fn obey(&self, _steering: Weak<dyn Steering>) {}
+}
