@@ -18,7 +18,6 @@ use consumer_support::*;
 use orderflow::ErrorCode;
 use orderflow::broker::{DevBroker, Rule, Verdict};
 use orderflow::cluster::Cluster;
-use orderflow::cluster::admin::groups::describe_group;
 use orderflow::consumer::{InventoryConsumer, Summary};
 use orderflow::store::{PositionRow, Query, Row, Store, StoreReader};
 use orderflow::wire::kafka_error::KafkaError;
@@ -26,7 +25,7 @@ use orderflow::wire::message::{
     ApiKey, ConsumerGroupHeartbeatRequest, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
     OffsetFetchRequest, OffsetFetchRequestGroup,
 };
-use support::program::{Finished, Program, Signal};
+use support::program::{Finished, Program};
 use support::wait::until_async;
 use support::{example, ndjson};
 
@@ -372,89 +371,6 @@ async fn what_a_member_without_the_store_has_read_is_applied_and_told() {
     let told = run(consume.arg(shop.path())).await.ok();
     assert!(told.stderr.contains("applied 10, duplicates 0"), "{told}");
     assert!(told.stderr.contains("6 offsets of inventory_orders/0, up to 16, were read by a member"), "{told}");
-    shop.assert_holds(20, 0).await;
-    broker.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_restored_backup_goes_on_when_it_is_asked_to_and_ends_as_if_nothing_had_been_lost() {
-    let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());
-    write(&broker, 0, &entries(0..10));
-    settle(&broker, &shop, Takeover::None, &log).await.unwrap();
-    let backup = shop.path().with_extension("backup");
-    std::fs::copy(shop.path(), &backup).unwrap();
-    write(&broker, 0, &entries(10..20));
-    write(&broker, 0, &entries(5..15));
-    assert_eq!(settle(&broker, &shop, Takeover::None, &log).await.unwrap().applied, 10);
-    std::fs::copy(&backup, shop.path()).unwrap();
-
-    let error = settle(&broker, &shop, Takeover::None, &log).await.unwrap_err();
-    assert_eq!((error.code(), error.place().partition), (ErrorCode::StoreClaimed, Some(0)), "{error}");
-    for words in ["is older than what it has committed", "offset 30", "a restored backup", "--adopt"] {
-        assert!(error.to_string().contains(words), "{words}: {error}");
-    }
-    shop.assert_holds(10, 0).await;
-    let summary = settle(&broker, &shop, Takeover::Adopt, &log).await.unwrap();
-    assert_eq!((summary.applied, summary.duplicates), (10, 10), "what it had is recognised");
-    assert_eq!(settle(&broker, &shop, Takeover::None, &log).await.unwrap().settled(), 0, "it has the group again");
-    shop.assert_holds(20, 10).await;
-    broker.shutdown().await;
-}
-
-#[tokio::test]
-async fn a_backup_from_before_a_partition_was_begun_begins_it_at_the_logs_beginning() {
-    let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());
-    drop(name(&shop).await);
-    let backup = shop.path().with_extension("backup");
-    std::fs::copy(shop.path(), &backup).unwrap();
-    write(&broker, 0, &entries(0..10));
-    settle(&broker, &shop, Takeover::None, &log).await.unwrap();
-    std::fs::copy(&backup, shop.path()).unwrap();
-    let error = settle(&broker, &shop, Takeover::None, &log).await.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::StoreClaimed, "{error}");
-    assert_eq!(settle(&broker, &shop, Takeover::Adopt, &log).await.unwrap().applied, 10);
-    shop.assert_holds(10, 0).await;
-    broker.shutdown().await;
-}
-
-/// Waits until the group has so many members.
-async fn until_members(broker: &DevBroker, count: usize) {
-    let cluster = Cluster::connect(&broker.config()).await.unwrap();
-    let look = async || {
-        let group = describe_group(&cluster, "inventory").await.ok()?;
-        (group.members.len() == count).then_some(())
-    };
-    until_async(&format!("the group has {count} members"), SOON, look).await;
-    cluster.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_process_that_stood_still_beyond_its_session_keeps_its_store_and_goes_on_when_it_wakes() {
-    let builder = DevBroker::builder().topic(TOPIC, 2).group_heartbeat(Duration::from_millis(100));
-    let broker = builder.group_session(Duration::from_secs(1)).start().await.unwrap();
-    let shop = Shop::new();
-    write(&broker, 0, &entries(0..10));
-    let consume = || {
-        example::example("inventory_consumer").args(["-b", &broker.bootstrap(), "--json", "--store"]).arg(shop.path())
-    };
-    let zombie = consume().start();
-    let applied = |line: &str| line.starts_with("{\"applied\"");
-    let until_applied = async |count: usize| {
-        let look = async || (zombie.stdout().iter().filter(|line| applied(line)).count() == count).then_some(());
-        until_async("as many are applied", WORK, look).await;
-    };
-    until_applied(10).await;
-    zombie.signal(Signal::Stop);
-    until_members(&broker, 0).await;
-    write(&broker, 1, &entries(10..20));
-    let second = run(consume().arg("-e")).await;
-    assert_eq!(second.code(), Some(1), "{second}");
-    assert!(second.stderr.contains("STO-LOCKED") && second.stderr.contains("holds the store"), "{second}");
-    zombie.signal(Signal::Continue);
-    until_applied(20).await;
-    zombie.signal(Signal::Terminate);
-    let finished = tokio::task::spawn_blocking(move || zombie.finish(WORK)).await.unwrap().ok();
-    assert!(!finished.stdout.contains("\"duplicate\""), "{finished}");
     shop.assert_holds(20, 0).await;
     broker.shutdown().await;
 }

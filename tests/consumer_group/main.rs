@@ -13,6 +13,7 @@
 mod claim;
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod copies;
 mod emitted;
 mod flight;
 mod heard;
