@@ -8,7 +8,8 @@
 //! ```text
 //!  before each join, and every 10 s while in the group
 //!                   all commits of the group --another store is named--> not admitted, looked at again
-//!                   |                     --this store, in a later version than it has--> the same: it is a copy
+//!                   |                     --this store, in a later version than it has--> a restored backup at its first
+//!                   |                        look at a group without members, and goes on; else a copy works: the same
 //!       |                     | adopt: every commit names this store, own positions win
 //!       |                     | rebuild: every partition at 0 (the store is empty, the log begins at 0)
 //!       v                     v
@@ -116,17 +117,40 @@ impl Claim {
 
     /// Takes the group over with its committed offsets. Where this store has a position, that one counts when the
     /// partition begins, whatever its claim says. What a later version of this store has committed, in `newer`, is taken back.
-    pub(crate) async fn adopt(&self, commits: Vec<Commit>, newer: Vec<Newer>) -> Result<()> {
+    pub(crate) async fn adopt(&self, commits: Vec<Commit>, newer: &[Newer]) -> Result<()> {
         let foreign = commits.into_iter().filter(|commit| !self.is_own(commit));
         let foreign = foreign.map(|commit| (commit.at, commit.offset, commit.leader_epoch));
-        let own = newer.into_iter().map(|Newer { at, own, .. }| match own {
-            Some(own) => (at, own.next, own.leader_epoch),
-            None => (at, 0, -1),
-        });
-        let taken: Vec<_> = foreign.chain(own).collect();
-        if !taken.is_empty() {
-            self.demand_no_members().await?;
+        self.take(foreign.chain(newer.iter().map(Newer::start)).collect()).await?;
+        self.taken_over();
+        Ok(())
+    }
+
+    /// Takes back what a later version of this store has committed: the store is a restored backup, which goes on from where
+    /// it stands.
+    ///
+    /// # Errors
+    /// The group has members, or this process has worked in it: then another process works with a copy of the store.
+    pub(crate) async fn take_back(&self, newer: &[Newer], has_worked: bool) -> Result<()> {
+        let Some(first) = newer.first() else { return Ok(()) };
+        if has_worked {
+            return Err(first.refusal(&self.own));
         }
+        match self.take(newer.iter().map(Newer::start).collect()).await {
+            Err(error) if error.code() == ErrorCode::StoreClaimed => Err(first.refusal(&self.own)),
+            taken => {
+                taken?;
+                tracing::warn!(at = %first.at, "{}: what came since is applied to it again", first.sentence(&self.own));
+                Ok(())
+            }
+        }
+    }
+
+    /// Claims partitions at these offsets and leader epochs in a group without members.
+    async fn take(&self, taken: Vec<(TopicPartition, i64, i32)>) -> Result<()> {
+        if taken.is_empty() {
+            return Ok(());
+        }
+        self.demand_no_members().await?;
         let mut claims: Vec<(Arc<str>, LiteMap<i32, Committed>)> = Vec::new();
         for (at, offset, leader_epoch) in taken {
             let claim = self.not_begun(offset, leader_epoch);
@@ -139,7 +163,6 @@ impl Claim {
         for (topic, claims) in claims {
             self.write(&topic, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
         }
-        self.taken_over();
         Ok(())
     }
 
@@ -242,18 +265,28 @@ pub(crate) struct Newer {
 }
 
 impl Newer {
+    /// Where this store goes on, with the leader epoch.
+    fn start(&self) -> (TopicPartition, i64, i32) {
+        let (next, leader_epoch) = self.own.as_ref().map_or((0, -1), |own| (own.next, own.leader_epoch));
+        (self.at.clone(), next, leader_epoch)
+    }
+
     /// A store's commits follow its transactions, so they are never ahead of it.
-    pub(crate) fn refusal(&self, store: &str) -> Error {
-        let Self { at, committed: (version, offset), own } = self;
-        let here = own.as_ref().map_or((0, 0), |own| (own.version, own.next));
-        let sentence = format!(
-            "the store {store} is older than what it has committed (version {version}, offset {offset}; here {}, {}): it is a \
-             restored backup, or another process works with a copy of it",
+    fn sentence(&self, store: &str) -> String {
+        let (version, offset) = self.committed;
+        let here = self.own.as_ref().map_or((0, 0), |own| (own.version, own.next));
+        format!(
+            "the store {store} is older than what it has committed (version {version}, offset {offset}; here {}, {})",
             here.0, here.1
-        );
-        Error::new(ErrorCode::StoreClaimed, sentence).at(Place::partition(at)).remedy(
-            "end the other process and keep one of the copies; a restored backup goes on from where it stands with --adopt, \
-             and what came since is applied to it again",
+        )
+    }
+
+    fn refusal(&self, store: &str) -> Error {
+        let sentence =
+            format!("{}, and the group has members: another process works with a copy of it", self.sentence(store));
+        Error::new(ErrorCode::StoreClaimed, sentence).at(Place::partition(&self.at)).remedy(
+            "end both processes, and start the one whose store is to be kept: it applies what the other had. A restored backup \
+             goes on by itself when the group has no members",
         )
     }
 }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -74,12 +75,14 @@ pub(crate) enum AtDeleted {
 pub(crate) struct StorePositions<O, S> {
     store: Arc<S>,
     claim: Claim,
+    /// Whether this process has claimed partitions: what is committed later than it has is not of its own past.
+    has_worked: AtomicBool,
     order: PhantomData<fn() -> O>,
 }
 
 impl<O: Order, S: Store<O>> StorePositions<O, S> {
     pub(crate) fn new(store: Arc<S>, claim: Claim) -> Self {
-        Self { store, claim, order: PhantomData }
+        Self { store, claim, has_worked: AtomicBool::new(false), order: PhantomData }
     }
 
     /// The commits of later versions of this store. The store is read after them: it is never behind its own commits.
@@ -121,12 +124,12 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
                 Takeover::Refused => {
                     let commits = self.claim.demand().await?;
                     let newer = self.newer(&commits).await?;
-                    newer.first().map_or(Ok(()), |newer| Err(newer.refusal(&self.claim.own)))
+                    self.claim.take_back(&newer, self.has_worked.load(Ordering::Relaxed)).await
                 }
                 Takeover::Adopt => {
                     let commits = self.claim.commits().await?;
                     let newer = self.newer(&commits).await?;
-                    self.claim.adopt(commits, newer).await
+                    self.claim.adopt(commits, &newer).await
                 }
                 Takeover::Rebuild => {
                     let seen = self.claim.seen()?;
@@ -144,6 +147,7 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         positions: &'a BTreeMap<i32, Position>,
         losses: u64,
     ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
+        self.has_worked.store(true, Ordering::Relaxed);
         self.claim.stake(topic, positions, losses).boxed()
     }
 

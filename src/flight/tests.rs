@@ -295,7 +295,7 @@ proptest! {
                 6 => BatchEvent::Resend { batch },
                 _ => BatchEvent::Expired { batch },
             });
-            remarkable += usize::from(act < 4 || act > 5);
+            remarkable += usize::from(!(4..=5).contains(&act));
         }
         let replay = again(&written(&recorder));
         prop_assert_eq!(replay.differences().count(), 0, "{}", replay);

@@ -21,20 +21,13 @@ async fn settle(broker: &DevBroker, shop: &Shop) -> orderflow::Result<Summary> {
     shop.settle(&config(broker), &Log::default()).await
 }
 
-/// Takes the group over for the store, and settles what is in the log.
-async fn adopt(broker: &DevBroker, shop: &Shop) -> orderflow::Result<Summary> {
-    let builder = InventoryConsumer::builder(&config(broker)).store(shop.store()).adopt().until_end();
-    let run = builder.build().await?.run(std::future::pending());
-    tokio::time::timeout(SOON, run).await.expect("the run ends")
-}
-
 /// Copies a store that nobody holds.
 fn copy(from: &Path, to: &Path) {
     std::fs::copy(from, to).unwrap();
 }
 
 #[tokio::test]
-async fn a_restored_backup_goes_on_when_it_is_asked_to_and_ends_as_if_nothing_had_been_lost() {
+async fn a_restored_backup_goes_on_from_where_it_stands_and_ends_as_if_nothing_had_been_lost() {
     let (broker, shop) = (broker(1).await, Shop::new());
     write(&broker, 0, &entries(0..10));
     settle(&broker, &shop).await.unwrap();
@@ -45,13 +38,8 @@ async fn a_restored_backup_goes_on_when_it_is_asked_to_and_ends_as_if_nothing_ha
     assert_eq!(settle(&broker, &shop).await.unwrap().applied, 10);
     copy(&backup, &shop.path());
 
-    let error = settle(&broker, &shop).await.unwrap_err();
-    assert_eq!((error.code(), error.place().partition), (ErrorCode::StoreClaimed, Some(0)), "{error}");
-    for words in ["is older than what it has committed", "offset 30", "a restored backup", "--adopt"] {
-        assert!(error.to_string().contains(words), "{words}: {error}");
-    }
     shop.assert_holds(10, 0).await;
-    let summary = adopt(&broker, &shop).await.unwrap();
+    let summary = settle(&broker, &shop).await.unwrap();
     assert_eq!((summary.applied, summary.duplicates), (10, 10), "what it had is recognised");
     assert_eq!(settle(&broker, &shop).await.unwrap().settled(), 0, "it has the group again");
     shop.assert_holds(20, 10).await;
@@ -67,10 +55,34 @@ async fn a_backup_from_before_a_partition_was_begun_begins_it_at_the_logs_beginn
     write(&broker, 0, &entries(0..10));
     settle(&broker, &shop).await.unwrap();
     copy(&backup, &shop.path());
-    let error = settle(&broker, &shop).await.unwrap_err();
-    assert_eq!(error.code(), ErrorCode::StoreClaimed, "{error}");
-    assert_eq!(adopt(&broker, &shop).await.unwrap().applied, 10);
+    assert_eq!(settle(&broker, &shop).await.unwrap().applied, 10);
     shop.assert_holds(10, 0).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn an_older_copy_of_a_store_whose_group_has_members_is_refused_until_they_are_gone() {
+    let (broker, [shop, older]) = (broker(1).await, [Shop::new(), Shop::new()]);
+    write(&broker, 0, &entries(0..10));
+    settle(&broker, &shop).await.unwrap();
+    copy(&shop.path(), &older.path());
+    write(&broker, 0, &entries(10..20));
+    let works = InventoryConsumer::builder(&config(&broker)).store(shop.store()).build().await.unwrap();
+    let control = works.control();
+    let works = tokio::spawn(works.run(std::future::pending()));
+    let committed = async || (broker.committed("inventory", TOPIC, 0) == Some(20)).then_some(());
+    until_async("all is committed", SOON, committed).await;
+
+    let error = settle(&broker, &older).await.unwrap_err();
+    assert_eq!((error.code(), error.place().partition), (ErrorCode::StoreClaimed, Some(0)), "{error}");
+    for words in ["is older than what it has committed", "offset 20", "works with a copy of it"] {
+        assert!(error.to_string().contains(words), "{words}: {error}");
+    }
+    older.assert_holds(10, 0).await;
+    control.drain();
+    works.await.unwrap().unwrap();
+    assert_eq!(settle(&broker, &older).await.unwrap().applied, 10);
+    older.assert_holds(20, 0).await;
     broker.shutdown().await;
 }
 
@@ -152,7 +164,7 @@ async fn two_copies_of_one_store_in_a_group_are_told_and_either_can_be_completed
         tokio::time::timeout(SOON, run).await.unwrap().unwrap().unwrap();
     }
     for shop in [other, original] {
-        adopt(&broker, shop).await.unwrap();
+        settle(&broker, shop).await.unwrap();
         shop.assert_holds(40, 0).await;
     }
     broker.shutdown().await;
