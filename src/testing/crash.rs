@@ -90,6 +90,7 @@ const MOST_ORDERS: usize = 10_000;
 /// # let order = |n: u32| DeliveryOrder::new(&format!("{n}"), "02758", 35, "5/30/2023");
 /// # let orders = (0..6).map(order).collect::<Result<Vec<_>, _>>()?;
 /// let flaw = testing::crash(orders)
+///     .points([testing::Point::AfterEffect])
 ///     .handler(Carrier::default, |carrier| Ship(carrier.clone()), |carrier, identity| {
 ///         carrier.lock().unwrap().iter().filter(|booked| *booked == identity).count() as u64
 ///     })
@@ -234,8 +235,8 @@ impl<O: Order> Crash<O> {
             let set_aside = letters.contains(&identity) || case.is_refused(&identity);
             let (times, expected) = (count(&identity), u64::from(!set_aside));
             if times != expected {
-                let what = if set_aside { "was refused or became a dead letter, and" } else { "" };
-                return Err(flaw(format!("the order {identity} {what} took effect {times} times"), None));
+                let what = if set_aside { "was refused or became a dead letter, and " } else { "" };
+                return Err(flaw(format!("the order {identity} {what}took effect {times} times"), None));
             }
         }
         case.end().await;
