@@ -193,6 +193,12 @@ impl Recorded<Breaker> {
 
     /// One record was decided. Returns whether the partition goes on.
     pub(crate) fn decided(&mut self, offset: i64, went_through: bool) -> bool {
+        if self.undecided().is_none() {
+            if went_through {
+                self.unrecorded(Event::WentThrough(1));
+            }
+            return false;
+        }
         if self.take(Event::Decided(offset)) == Effect::Close {
             return true;
         }

@@ -63,7 +63,7 @@ async fn what_a_machine_did_is_done_again_and_what_went_through_has_no_line() {
     assert_eq!(differences(&replay), [0_u64; 0], "{replay}");
     // Its first state, two failures, the state after what went through, three failures, the probe and its success.
     assert_eq!((replay.steps.len(), replay.same()), (1 + 2 + 1 + 3 + 2 + 1, 7), "{replay}");
-    assert_eq!(replay.steps[3].event, "(its state, after 200 steps that went through)");
+    assert_eq!(replay.steps[3].event, "(its state, after 100 steps that went through)");
     let note = replay.steps.last().unwrap();
     assert_eq!((note.at, &*note.event), (Duration::from_millis(1500), r#"{"concern":"Store"}"#));
     assert!(replay.to_string().contains("breaker/7#1"), "{replay}");
@@ -81,7 +81,7 @@ async fn a_changed_effect_and_a_changed_state_are_told_with_their_line() {
     assert!(replay.to_string().contains(&format!("line {line}: it did something else then: \"pass\"")), "{replay}");
     // A state that nothing was skipped before is one that the machine comes to by itself.
     let state = recording.lines().nth(1).unwrap();
-    let other = recording.lines().find(|line| line.contains("skipped")).unwrap().replace(r#","skipped":200"#, "");
+    let other = recording.lines().find(|line| line.contains("skipped")).unwrap().replace(r#","skipped":100"#, "");
     let changed = format!("{recording}{state}\n{}\n", other.replace(r#""in_row":0"#, r#""in_row":1"#));
     let lines = changed.lines().count() as u64;
     assert_eq!(differences(&again(&changed)), [lines], "the closed breaker is as a new one, the next is not");

@@ -151,6 +151,13 @@ impl<M: Machine> Recorded<M> {
         effects
     }
 
+    /// Takes one event that is not worth a line.
+    #[inline]
+    pub(crate) fn unrecorded(&mut self, event: M::Event) -> M::Effects {
+        self.track.skip();
+        self.machine.step(event)
+    }
+
     /// Tells the state again where the ring has begun a new segment.
     pub(crate) fn refresh(&mut self) {
         if self.track.is_on() && self.track.is_stale() {

@@ -91,6 +91,7 @@ impl RecordedLedger {
     }
 
     /// See [`Ledger::take`].
+    #[inline]
     pub(crate) fn take(&mut self, offset: i64) -> Taken {
         let taken = self.ledger.take(offset);
         if self.track.is_on() && taken == Taken::InHand {
@@ -105,16 +106,21 @@ impl RecordedLedger {
     }
 
     /// See [`Ledger::settle`].
+    #[inline]
     pub(crate) fn settle(&mut self, offset: i64) {
         self.ledger.settle(offset);
-        if self.track.is_on() {
-            add(&mut self.since.settled, offset);
-            if self.since.settled.len() >= RANGES {
-                merge(&mut self.since.settled);
-            }
-            if self.since.settled.len().max(self.since.taken.len()) >= RANGES / 2 {
-                self.record();
-            }
+        if self.track.is_on() && add(&mut self.since.settled, offset) {
+            self.bound();
+        }
+    }
+
+    /// Keeps the step short of [`RANGES`].
+    fn bound(&mut self) {
+        if self.since.settled.len() >= RANGES {
+            merge(&mut self.since.settled);
+        }
+        if self.since.settled.len().max(self.since.taken.len()) >= RANGES / 2 {
+            self.record();
         }
     }
 
@@ -156,11 +162,17 @@ impl Deref for RecordedLedger {
     }
 }
 
-fn add(ranges: &mut Vec<(i64, i64)>, offset: i64) {
-    match ranges.last_mut() {
-        Some((_, end)) if *end == offset => *end = offset.saturating_add(1),
-        _ => ranges.push((offset, offset.saturating_add(1))),
+/// Returns whether a range was begun.
+#[inline]
+fn add(ranges: &mut Vec<(i64, i64)>, offset: i64) -> bool {
+    if let Some((_, end)) = ranges.last_mut()
+        && *end == offset
+    {
+        *end = offset.saturating_add(1);
+        return false;
     }
+    ranges.push((offset, offset.saturating_add(1)));
+    true
 }
 
 /// Sorts ranges, and makes one of those that touch.
