@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ledger::ABORTED;
 use super::settings::{DELIVERY, DELIVERY_GROUP, DELIVERY_LETTERS, INVENTORY, NODES};
 use super::world::World;
-use crate::broker::{Forgotten, Records, Rule, Verdict};
+use crate::broker::{Records, Rule, Verdict};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::store::inline::GROUP;
 use crate::wire::kafka_error::KafkaError;
@@ -57,11 +57,8 @@ impl World {
             21 => self.abort_a_transaction(),
             22 => self.write_nonsense(),
             23..26 => self.refuse_letters(),
-            _ => {
-                self.broker.forget_fetch_sessions();
-                let (topic, partition) = self.somewhere();
-                drop(self.broker.forget_producers(topic, partition, Forgotten::Accepted));
-            }
+            // A broker forgets a producer after a day, never between a batch and its repeat: that would double orders.
+            _ => self.broker.forget_fetch_sessions(),
         }
     }
 
