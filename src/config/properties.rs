@@ -115,7 +115,7 @@ properties! {
     RETRY_ATTEMPTS = "handler.retry.attempts", Number(1, 1_000_000), "10", Yes, "How often a handler is given one order.";
     HANDLER_RETRY_BACKOFF = "handler.retry.backoff.ms", Millis(1, DAY_MS), "100", Yes, "The first wait before a handler is given an order again.";
     HANDLER_RETRY_BACKOFF_MAX = "handler.retry.backoff.max.ms", Millis(1, DAY_MS), "30000", Yes, "The longest such wait.";
-    HANDLER_RETRY_TOTAL = "handler.retry.total.ms", Millis(1, 365 * DAY_MS), "86400000", Yes, "How long one order may be tried again, counted from its first failure.";
+    HANDLER_RETRY_TOTAL = "handler.retry.total.ms", Millis(1, 365 * DAY_MS), "86400000", Yes, "How long one order may be tried again, counted from its first failure; time in which no process has it does not count.";
     BREAKER_CONSECUTIVE = "breaker.consecutive", Number(0, 1_000_000_000), "100", Yes, "At how many records in a row that cannot be applied a partition stops instead of setting them aside; 0: never.";
     BREAKER_RATIO = "breaker.ratio", Number(0, 100), "50", Yes, "At how many percent of them it stops as well; 0: never.";
     BREAKER_WINDOW = "breaker.window", Number(10, 1_000_000), "1000", Yes, "How many records that share is taken of, at least.";

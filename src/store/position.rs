@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,9 @@ pub struct Tried {
     pub times: u32,
     /// When it failed first, in milliseconds since 1970; `None` if it only took too long.
     pub first_failed: Option<i64>,
+    /// How long it had been failing at its last failure, without the time in which nobody had it: 0 at the first one.
+    #[serde(default)]
+    pub failing_for: Duration,
 }
 
 impl Position {

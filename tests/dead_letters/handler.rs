@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orderflow::ErrorCode;
 use orderflow::broker::{DevBroker, Rule, Verdict};
+use orderflow::cluster::{Cluster, Missing};
 use orderflow::config::ClientConfig;
 use orderflow::consumer::{Concurrency, Delivered, Failure, InventoryConsumer, Outcome, Summary};
 use orderflow::order::InventoryOrder;
@@ -193,5 +194,31 @@ async fn a_restart_goes_on_counting_the_tries_of_an_order_and_keeps_when_it_fail
         letter.header("dead-letter-first-failed").unwrap().parse().unwrap();
     assert_eq!(letter.header("dead-letter-attempts").as_deref(), Some("5"));
     assert!(first_failed <= restarted, "{letter:?}");
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn time_in_which_no_process_has_an_order_does_not_use_up_its_tries() {
+    let broker = broker(1).await;
+    write_orders(&broker, 0, &entries(6..7));
+    let settings = config(&broker).set("handler.retry.total.ms", "3600000").unwrap();
+    let cluster = Cluster::connect(&settings).await.unwrap();
+    let id = cluster.topic(TOPIC, Missing::Refuse, SOON).await.unwrap().id;
+    cluster.close().await;
+    // It failed first in 1970. By the second note it has been tried for all of the hour since.
+    for (failing_for, tries, dead_letters) in [("", vec![2, 3], 0), ("+3600000", vec![2], 1)] {
+        broker.commit("shipping", TOPIC, 0, 0, &format!("of1 topic {id} tried 0x1@1000{failing_for}")).unwrap();
+        let tried = Arc::new(Mutex::new(Vec::new()));
+        let seen = tried.clone();
+        let handler = move |order: Delivered<InventoryOrder>| {
+            seen.lock().unwrap().push(order.attempt());
+            let answer = if order.attempt() < 3 { Outcome::Retry(Duration::from_millis(1)) } else { Outcome::Done };
+            async move { Ok::<_, Failure>(answer) }
+        };
+        let consumer = InventoryConsumer::builder(&settings).group("shipping").handler(handler).until_end();
+        let run = consumer.build().await.unwrap().run(std::future::pending());
+        let summary = tokio::time::timeout(SOON, run).await.expect("the run ends").unwrap();
+        assert_eq!((&*tried.lock().unwrap(), summary.dead_letters), (&tries, dead_letters), "{failing_for}");
+    }
     broker.shutdown().await;
 }

@@ -11,9 +11,11 @@
 //!  of1 store redb:0123… 57 in 8a3f… open 0   (the record at the position tripped the breaker)
 //!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
 //!  of1 topic 8a3f… tried 0x2,5x1@17…     (the order at the position was tried twice, the fifth after it once; it failed then)
+//!  of1 topic 8a3f… tried 0x2@17…+4200    (twice; it failed first then, and again after 4.2 s of being tried)
 //! ```
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::place::TopicId;
 use crate::store::{Settled, Tried};
@@ -123,11 +125,13 @@ fn read_open(text: &str, next: i64) -> Option<(&str, Option<i64>)> {
 
 fn write_tried(tried: &[Tried], next: i64, text: &mut String) {
     let mut separator = TRIED;
-    for Tried { offset, times, first_failed } in tried.iter().filter(|tried| tried.offset >= next).take(MOST_TRIED) {
+    let from_here = tried.iter().filter(|tried| tried.offset >= next);
+    for Tried { offset, times, first_failed, failing_for } in from_here.take(MOST_TRIED) {
         let gap = offset.abs_diff(next);
-        let _ = match first_failed {
-            Some(first) => write!(text, "{separator}{gap}x{times}@{first}"),
-            None => write!(text, "{separator}{gap}x{times}"),
+        let _ = match (first_failed, failing_for.as_millis()) {
+            (Some(first), 0) => write!(text, "{separator}{gap}x{times}@{first}"),
+            (Some(first), millis) => write!(text, "{separator}{gap}x{times}@{first}+{millis}"),
+            (None, _) => write!(text, "{separator}{gap}x{times}"),
         };
         separator = ",";
     }
@@ -136,12 +140,14 @@ fn write_tried(tried: &[Tried], next: i64, text: &mut String) {
 fn read_tried(pairs: &str, next: i64) -> Option<Vec<Tried>> {
     let read = |pair: &str| {
         let (gap, times) = pair.split_once('x')?;
-        let (times, first_failed) = match times.split_once('@') {
-            Some((times, first)) => (times, Some(first.parse().ok()?)),
-            None => (times, None),
+        let (times, first) = times.split_once('@').map_or((times, None), |(times, first)| (times, Some(first)));
+        let (first, millis) = match first.map(|first| first.split_once('+').unwrap_or((first, "0"))) {
+            Some((first, millis)) => (Some(first.parse().ok()?), millis.parse().ok()?),
+            None => (None, 0),
         };
         let offset = next.checked_add_unsigned(gap.parse().ok()?)?;
-        Some(Tried { offset, times: times.parse().ok()?, first_failed })
+        let failing_for = Duration::from_millis(millis);
+        Some(Tried { offset, times: times.parse().ok()?, first_failed: first, failing_for })
     };
     pairs.split(',').take(MOST_TRIED).map(read).collect()
 }
@@ -199,11 +205,20 @@ mod tests {
     #[test]
     fn orders_are_told_with_how_often_they_were_tried_and_when_they_failed_first() {
         let settled: Settled = [42].into_iter().collect();
-        let tried = |offset, times, first_failed| Tried { offset, times, first_failed };
-        let told = vec![tried(40, 2, None), tried(45, 1, Some(1_700_000_000_000))];
-        let all = [&[tried(7, 9, None)], &told[..]].concat();
+        let tried = |offset, times, first_failed, millis| Tried {
+            offset,
+            times,
+            first_failed,
+            failing_for: Duration::from_millis(millis),
+        };
+        let first = Some(1_700_000_000_000);
+        let told = vec![tried(40, 2, None, 0), tried(45, 1, first, 0), tried(46, 3, first, 4_200)];
+        let all = [&[tried(7, 9, None, 0)], &told[..]].concat();
         let text = Note::Topic { id: ID, settled: settled.clone(), tried: all, tripped: Some(40) }.write(40);
-        assert_eq!(text, format!("of1 topic {ID} open 0 tried 0x2,5x1@1700000000000 settled 2+1"));
+        assert_eq!(
+            text,
+            format!("of1 topic {ID} open 0 tried 0x2,5x1@{at},6x3@{at}+4200 settled 2+1", at = 1_700_000_000_000_u64)
+        );
         assert_eq!(Note::read(&text, 40), Note::Topic { id: ID, settled, tried: told, tripped: Some(40) });
     }
 
@@ -216,6 +231,8 @@ mod tests {
             "tried 1x",
             "tried 1x-1 settled 2+1",
             "tried 1x1@",
+            "tried 1x1@7+",
+            "tried 1x1@7+-1",
             "open ",
             "open -1 settled 2+1",
             "settled ",
@@ -243,20 +260,22 @@ mod tests {
         #[test]
         fn a_set_reads_back_as_it_was(
             offsets in prop::collection::btree_set(1_i64..300, 0..60),
-            slow in prop::collection::btree_map(0_i64..300, (1_u32..9, any::<Option<i64>>()), 0..MOST_TRIED),
+            slow in prop::collection::btree_map(0_i64..300, (1_u32..9, any::<Option<(i64, u32)>>()), 0..MOST_TRIED),
             open in prop::option::of(0_i64..300),
             next in 0_i64..1_000_000,
         ) {
             let settled = offsets.iter().map(|offset| next + offset).collect();
-            let tried = slow.iter().map(|(offset, (times, first_failed))| {
-                Tried { offset: next + offset, times: *times, first_failed: *first_failed }
+            let tried = slow.iter().map(|(offset, (times, failed))| {
+                let (first_failed, millis) = failed.map_or((None, 0), |(first, millis)| (Some(first), millis.into()));
+                let failing_for = Duration::from_millis(millis);
+                Tried { offset: next + offset, times: *times, first_failed, failing_for }
             });
             let note = Note::Topic { id: ID, settled, tried: tried.collect(), tripped: open.map(|open| next + open) };
             prop_assert_eq!(Note::read(&note.write(next), next), note);
         }
 
         #[test]
-        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( open [0-9-]{0,20})?( tried [0-9x@,]{0,20})?( settled [0-9+,]{0,60})?") {
+        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( open [0-9-]{0,20})?( tried [0-9x@+,]{0,20})?( settled [0-9+,]{0,60})?") {
             let _ = Note::read(&text, i64::MAX - 3);
             let _ = Note::read(&pairs, i64::MAX - 3);
         }

@@ -87,7 +87,7 @@ struct Item {
 struct Failing {
     /// When it failed first, by the wall clock in milliseconds since 1970.
     first: i64,
-    /// For how long it had been failing when this run got it.
+    /// For how long it had been failing at the last failure of an earlier run.
     before: Duration,
     /// When this run got it, or saw it fail first: the time since the dispatcher began.
     seen: Duration,
@@ -99,10 +99,10 @@ impl Failing {
         Self { first: chrono::Utc::now().timestamp_millis(), before: Duration::ZERO, seen }
     }
 
-    /// It failed first in an earlier run. A clock that was set back makes that shorter, never longer.
-    fn before(first: i64, seen: Duration) -> Self {
-        let before = chrono::Utc::now().timestamp_millis().saturating_sub(first);
-        Self { first, before: Duration::from_millis(u64::try_from(before).unwrap_or(0)), seen }
+    /// It failed first in an earlier run, and had been failing for `before` at its last failure. What passed since, with
+    /// nobody to try it, does not count: no order is given up because a process was down.
+    fn before(first: i64, before: Duration, seen: Duration) -> Self {
+        Self { first, before, seen }
     }
 
     fn since(&self, now: Duration) -> Duration {
@@ -300,9 +300,10 @@ where
             entry.leave(&mut self.lanes, lane);
             return;
         };
-        let Tried { times, first_failed, .. } = row.tries.of(item.offset);
+        let Tried { times, first_failed, failing_for, .. } = row.tries.of(item.offset);
         item.attempt = item.attempt.max(times.saturating_add(1));
-        item.failing = item.failing.or_else(|| Some(Failing::before(first_failed?, self.begun.elapsed())));
+        let before = || Some(Failing::before(first_failed?, failing_for, self.begun.elapsed()));
+        item.failing = item.failing.or_else(before);
         if times >= self.retry.attempts() {
             let sentence = format!(
                 "the handler was given the order {times} times, also by earlier runs, and had it for too long \

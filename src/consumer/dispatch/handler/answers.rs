@@ -114,10 +114,11 @@ where
         if attempt.is_power_of_two() {
             tracing::warn!(partition, offset, attempt, reason, "an order is tried again");
         }
-        let failing = item.failing.unwrap_or_else(|| Failing::now(self.begun.elapsed()));
+        let now = self.begun.elapsed();
+        let failing = item.failing.unwrap_or_else(|| Failing::now(now));
         item.failing = Some(failing);
         if let Some(row) = self.rows.get_mut(&partition).filter(|row| row.life == item.life) {
-            row.tries.failed(offset, attempt, failing.first);
+            row.tries.failed(offset, attempt, (failing.first, failing.since(now)));
             if !std::mem::replace(&mut row.moved, true) {
                 self.moved.push(partition);
             }

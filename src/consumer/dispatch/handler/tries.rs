@@ -5,6 +5,8 @@
 //! leave, the group does not wait, the process is killed), whoever gets the order next goes on counting: an order that fails,
 //! or is too slow, for every member is not passed round for ever.
 
+use std::time::Duration;
+
 use super::super::super::ledger::Ledger;
 use crate::store::Tried;
 
@@ -20,10 +22,13 @@ impl Tries {
     pub(super) fn new(told: &[Tried], remembered: Option<&Self>, next: i64) -> Self {
         let mut tries = Self::default();
         let remembered = remembered.map_or(&[] as &[_], |tries| &tries.0);
-        for Tried { offset, times, first_failed } in told.iter().chain(remembered).filter(|tried| tried.offset >= next)
+        for Tried { offset, times, first_failed, failing_for } in
+            told.iter().chain(remembered).filter(|tried| tried.offset >= next)
         {
             let known = tries.of(*offset);
-            tries.set(known.times.max(*times), Tried { first_failed: known.first_failed.or(*first_failed), ..known });
+            let (first_failed, failing_for) =
+                (known.first_failed.or(*first_failed), known.failing_for.max(*failing_for));
+            tries.set(known.times.max(*times), Tried { first_failed, failing_for, ..known });
         }
         tries
     }
@@ -41,9 +46,9 @@ impl Tries {
         self.0.retain(|tried| tried.times > 0);
     }
 
-    /// Try number `times` has failed.
-    pub(super) fn failed(&mut self, offset: i64, times: u32, first_failed: i64) {
-        self.set(times, Tried { offset, times, first_failed: Some(first_failed) });
+    /// Try number `times` has failed, `failing_for` so long after the first one.
+    pub(super) fn failed(&mut self, offset: i64, times: u32, (first_failed, failing_for): (i64, Duration)) {
+        self.set(times, Tried { offset, times, first_failed: Some(first_failed), failing_for });
     }
 
     /// The order is settled.
@@ -70,7 +75,7 @@ impl Tries {
     /// How often the order at `offset` was tried, and when it failed first.
     pub(super) fn of(&self, offset: i64) -> Tried {
         let known = self.0.iter().find(|tried| tried.offset == offset);
-        known.copied().unwrap_or(Tried { offset, times: 0, first_failed: None })
+        known.copied().unwrap_or(Tried { offset, times: 0, first_failed: None, failing_for: Duration::ZERO })
     }
 
     /// Those that are not settled, to be told beside the position.
@@ -86,7 +91,7 @@ mod tests {
     use crate::store::Settled;
 
     fn tried(offset: i64, times: u32, first_failed: Option<i64>) -> Tried {
-        Tried { offset, times, first_failed }
+        Tried { offset, times, first_failed, failing_for: Duration::from_secs(first_failed.map_or(0, |_| 5)) }
     }
 
     #[test]
@@ -99,6 +104,7 @@ mod tests {
         let tries = Tries::new(&[tried(39, 9, None), tried(40, 1, None), tried(42, 3, Some(9))], Some(&here), 40);
         assert_eq!([39, 40, 42, 43].map(|offset| tries.of(offset).times), [0, 2, 3, 0]);
         assert_eq!([40, 42].map(|offset| tries.of(offset).first_failed), [Some(7), Some(9)]);
+        assert_eq!(tries.of(40).failing_for, Duration::from_secs(5));
     }
 
     #[test]
@@ -113,7 +119,7 @@ mod tests {
     #[test]
     fn the_highest_are_forgotten_when_there_are_too_many() {
         let mut tries = Tries::default();
-        (0..100).for_each(|offset| tries.failed(offset, 1, 0));
+        (0..100).for_each(|offset| tries.failed(offset, 1, (0, Duration::ZERO)));
         tries.count(10);
         assert_eq!((tries.0.len(), tries.of(10).times, tries.of(99).times), (MOST, 2, 0));
     }
