@@ -113,20 +113,22 @@ impl Node {
         format.args(["-t", "b3JkZXJmbG93LXRlc3RzMQ", "-c"]).arg(self.folder.join("server.properties"))
     }
 
-    fn launch(&mut self) {
+    /// Starts it, and does not wait until it is up.
+    pub(crate) fn launch(&mut self) {
         let node = java(&["-Xms256m", "-Xmx768m"], Some(&self.folder)).arg("kafka.Kafka");
         self.process = Some(node.arg(self.folder.join("server.properties")).start());
     }
 
     fn await_port(&mut self) {
-        let address = self.address().parse().expect("an address");
-        let open = || TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok();
-        let process = self.process.as_mut().expect("a launched node");
-        let up = wait::until_or(START, || (open() || !process.is_running()).then(|| process.is_running()));
+        let up = wait::until_or(START, || (self.is_open() || !self.runs()).then(|| self.runs()));
         if up != Some(true) {
-            let log = std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-            panic!("Kafka is not up: {up:?}\n{}\n{log}", process.stderr().join("\n"));
+            let said = self.process.as_ref().map(|process| process.stderr().join("\n")).unwrap_or_default();
+            panic!("Kafka is not up: {up:?}\n{said}\n{}", self.log());
         }
+    }
+
+    fn runs(&mut self) -> bool {
+        self.process.as_mut().is_some_and(Running::is_running)
     }
 
     /// SIGKILL: gone at once, nothing flushed, nobody told.
@@ -140,6 +142,31 @@ impl Node {
             process.signal(Signal::Terminate);
             process.finish(STOP);
         }
+    }
+
+    /// SIGTERM, and does not wait for the end.
+    pub(crate) fn leave(&self) {
+        self.signal(Signal::Terminate);
+    }
+
+    /// Whether it has ended after [`Node::leave`].
+    pub(crate) fn has_left(&mut self) -> bool {
+        let left = !self.runs();
+        if left {
+            self.process = None;
+        }
+        left
+    }
+
+    /// Whether it takes connections.
+    pub(crate) fn is_open(&self) -> bool {
+        let address = self.address().parse().expect("an address");
+        TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
     }
 
     /// SIGSTOP: connections stay open, nothing is answered.

@@ -12,6 +12,7 @@ mod beside;
 mod claim;
 mod cluster;
 mod console;
+mod crash;
 mod development;
 mod groups;
 mod harness;
@@ -90,7 +91,8 @@ fn main() -> ExitCode {
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
     let files =
         [inputs::CASES, unclean::CASES, groups::CASES, beside::CASES, statics::CASES, takeover::CASES, nodes::CASES];
-    let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files].concat().concat();
+    let faults = [crash::CASES, crash::long_cases()];
+    let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files, &faults].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     if let Some(cluster) = Arc::into_inner(shared).and_then(|shared| shared.cluster.into_inner()) {

@@ -1,0 +1,123 @@
+//! A program that is watched over: started, killed, stopped, and started again, as an orchestrator does.
+
+use std::time::{Duration, Instant};
+
+use crate::support::program::{Program, Running, Signal};
+
+/// What its memory has been.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Memory {
+    /// MB now, without files that are mapped.
+    pub(super) resident: u64,
+    /// The most of it at any time.
+    pub(super) peak: u64,
+}
+
+/// A program in its place.
+pub(super) struct Player {
+    pub(super) name: &'static str,
+    /// Its parts, one run each: a producer sends so many files, a consumer goes on without an end.
+    parts: usize,
+    make: Box<dyn Fn(usize) -> Program>,
+    pub(super) part: usize,
+    running: Option<Running>,
+    killed: bool,
+    again: Instant,
+    asleep: Option<Instant>,
+    pub(super) kills: u32,
+}
+
+impl Player {
+    pub(super) fn new(name: &'static str, parts: usize, make: impl Fn(usize) -> Program + 'static) -> Self {
+        let (make, again) = (Box::new(make), Instant::now());
+        Self { name, parts, make, part: 0, running: None, killed: false, again, asleep: None, kills: 0 }
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.part >= self.parts
+    }
+
+    /// Whether it runs and can be hurt.
+    pub(super) fn is_awake(&self) -> bool {
+        self.running.is_some() && !self.killed && self.asleep.is_none()
+    }
+
+    pub(super) fn kill(&mut self, away: Duration) {
+        if let Some(running) = &self.running {
+            running.signal(Signal::Kill);
+            (self.killed, self.again) = (true, Instant::now() + away);
+            self.kills += 1;
+        }
+    }
+
+    pub(super) fn stop_for(&mut self, pause: Duration) {
+        if let Some(running) = &self.running {
+            running.signal(Signal::Stop);
+            self.asleep = Some(Instant::now() + pause);
+        }
+    }
+
+    /// What is due by now: it wakes, starts again, begins its next part.
+    ///
+    /// # Panics
+    /// If it has ended and nobody killed it, with an error or before its time.
+    pub(super) fn go_on(&mut self) {
+        let now = Instant::now();
+        if self.asleep.is_some_and(|until| now > until) {
+            self.wake();
+        }
+        if self.running.as_mut().is_some_and(|running| !running.is_running())
+            && let Some(ended) = self.running.take()
+        {
+            let ended = ended.finish(Duration::from_secs(10));
+            match (ended.code(), std::mem::take(&mut self.killed)) {
+                (None, true) => {}
+                // It had ended before the signal came.
+                (Some(0), _) if self.parts < usize::MAX => self.part += 1,
+                _ => panic!("{} ended by itself: {ended}", self.name),
+            }
+        }
+        if self.running.is_none() && !self.is_done() && now > self.again {
+            self.running = Some((self.make)(self.part).start());
+        }
+    }
+
+    pub(super) fn wake(&mut self) {
+        if let Some(running) = &self.running {
+            running.signal(Signal::Continue);
+        }
+        self.asleep = None;
+    }
+
+    /// SIGTERM: it must end cleanly.
+    pub(super) fn end(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.signal(Signal::Terminate);
+            running.finish(Duration::from_secs(60)).ok();
+        }
+    }
+
+    /// The last number that it has told on stderr behind this word.
+    pub(super) fn told(&self, word: &str) -> u64 {
+        let number = |line: &String| line.strip_prefix(word)?.trim().parse().ok();
+        self.running.as_ref().and_then(|running| running.stderr().iter().rev().find_map(number)).unwrap_or(0)
+    }
+
+    /// Lines on stderr that are not progress.
+    pub(super) fn complaints(&self) -> usize {
+        let progress = |line: &String| line.starts_with("sent ") || line.starts_with("settled ");
+        self.running.as_ref().map_or(0, |running| running.stderr().iter().filter(|line| !progress(line)).count())
+    }
+
+    /// What the system says of its memory; nothing where it says nothing.
+    pub(super) fn memory(&self) -> Memory {
+        let status = self.running.as_ref().map(|running| format!("/proc/{}/status", running.id()));
+        let status = status.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let megabytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+        };
+        let [resident, peak] = ["VmRSS:", "VmHWM:"].map(|name| megabytes(name).unwrap_or(0));
+        Memory { resident, peak }
+    }
+}
