@@ -26,7 +26,7 @@ fn movements(numbers: std::ops::Range<u32>) -> Vec<InventoryOrder> {
     identified(1, (0..numbers.end).map(order)).split_off(numbers.start as usize)
 }
 
-fn seat(base: &Arc<StockBase>) -> Seat {
+fn seat(base: &Arc<StockBase>) -> Seat<InventoryOrder> {
     Seat { base: base.clone(), life: Life::new(), weather: Weather::default() }
 }
 

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ledger::{Fate, fate};
 use super::log::{Written, read};
+use super::senders::Sender;
 use super::settings::{DELIVERY, DELIVERY_LETTERS, INVENTORY, INVENTORY_LETTERS};
 use super::world::World;
 use super::{Judged, broken};
-use crate::order::{DeliveryOrder, Order};
-use crate::store::{DeadLetterRow, MovementRow, Query, Row, StockRow};
+use crate::order::{DeliveryOrder, Identity, Order};
+use crate::store::{DeadLetterRow, EventId, MovementRow, Query, Row, StockRow};
 
 impl World {
     pub(super) async fn judge(&self) -> Judged {
@@ -16,6 +17,7 @@ impl World {
             self.judge_log(topic)?;
         }
         self.judge_stock().await?;
+        self.judge_schedule().await?;
         self.judge_deliveries()
     }
 
@@ -25,16 +27,23 @@ impl World {
         for Written { partition, offset, identity, .. } in read(&self.broker, topic) {
             places.entry(identity.unwrap_or_default()).or_default().push((partition, offset));
         }
-        let mut last: BTreeMap<(u64, String), (i32, i64)> = BTreeMap::new();
-        for sent in self.told.all().into_iter().filter(|sent| sent.topic == topic) {
+        let told: Vec<_> = self.told.all().into_iter().filter(|sent| sent.topic == topic).collect();
+        let mut at_most: BTreeMap<&str, u64> = BTreeMap::new();
+        for sent in &told {
+            *at_most.entry(&sent.identity).or_default() += sent.acknowledged + sent.doubtful;
+        }
+        let mut last: BTreeMap<(Sender, String), (i32, i64)> = BTreeMap::new();
+        for sent in &told {
             let copies = places.get(&sent.identity).cloned().unwrap_or_default();
             if (copies.len() as u64) < sent.acknowledged.min(1) {
                 return broken("what was acknowledged is in the log", format!("{sent:?}"));
             }
-            if copies.len() as u64 > sent.acknowledged + sent.doubtful {
+            if copies.len() as u64 > at_most[sent.identity.as_str()] {
                 return broken("the log has no more copies than were told of", format!("{sent:?} is at {copies:?}"));
             }
-            let (Some(place), true) = (copies.first().copied(), sent.at_once) else { continue };
+            // A later life's copy is known as its own where it is the only one.
+            let is_its_own = sent.sender.life == 0 || copies.len() == 1;
+            let (Some(place), true, true) = (copies.first().copied(), sent.at_once, is_its_own) else { continue };
             let before = last.insert((sent.sender, sent.key.clone()), place);
             if before.is_some_and(|before| before >= place) {
                 let story = format!("{sent:?} is at {place:?}, its key was at {before:?} before");
@@ -75,6 +84,40 @@ impl World {
         }
         let nonsense = log.iter().filter(|record| record.value.starts_with("{nonsense"));
         self.set_aside(INVENTORY_LETTERS, nonsense)
+    }
+
+    /// The deliveries of the store: one of each order, or one dead letter.
+    async fn judge_schedule(&self) -> Judged {
+        let mut ends: BTreeMap<String, u64> = BTreeMap::new();
+        for query in [Query::Deliveries { orders: Vec::new() }, Query::DeadLetters { all: true }, Query::Verify] {
+            for row in self.scheduled.rows(query).await.unwrap() {
+                match row {
+                    Row::Delivery(row) => *ends.entry(row.delivery_id.to_string()).or_default() += 1,
+                    Row::DeadLetter(row) => {
+                        let identity = row.idempotency_key.and_then(|key| Some(name(&key.parse().ok()?)));
+                        *ends.entry(identity.unwrap_or_default()).or_default() += 1;
+                    }
+                    Row::Audit(audit) if !audit.holds => {
+                        return broken("the store's own audit holds", format!("deliveries: {:?}", audit.problems));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let log = read(&self.broker, DELIVERY);
+        conserved(&log, |identity| {
+            let name = identity.parse().map(|identity| name(&identity)).unwrap_or_default();
+            ends.get(&name).copied().unwrap_or(0)
+        })?;
+        let sent: BTreeSet<_> = log.iter().filter_map(|record| record.identity.as_ref()).collect();
+        let deliveries = ends.keys().filter(|name| !name.is_empty()).count();
+        if deliveries != sent.len() {
+            return broken(
+                "what was aborted is never seen",
+                format!("{deliveries} deliveries of {} orders", sent.len()),
+            );
+        }
+        Ok(())
     }
 
     async fn stock(&self) -> Stock {
@@ -147,6 +190,13 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What an order's delivery is called.
+fn name(identity: &Identity) -> String {
+    let mut key = Vec::new();
+    identity.write_store_key(&mut key);
+    EventId::of_store_key(&key).to_string()
 }
 
 #[derive(Default)]

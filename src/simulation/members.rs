@@ -3,6 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -10,9 +12,10 @@ use super::ledger::{Carrier, Ship};
 use super::seat::{Seat, Weather};
 use super::settings::DELIVERY_GROUP;
 use crate::config::ClientConfig;
-use crate::consumer::{Concurrency, Control, DeliveryConsumer, InventoryConsumer, OrderConsumer, Summary};
+use crate::consumer::{Concurrency, Control, DeliveryConsumer, OrderConsumer, Summary};
 use crate::order::Order;
-use crate::store::inline::{GROUP, StockBase};
+use crate::store::Store;
+use crate::store::inline::{DELIVERY_GROUP as SCHEDULING_GROUP, DeliveryBase, GROUP, StockBase};
 use crate::testing::Life;
 use crate::{Error, Result};
 
@@ -20,6 +23,7 @@ use crate::{Error, Result};
 #[derive(Clone)]
 pub(super) enum Job {
     Stock(Arc<StockBase>, Weather),
+    Scheduling(Arc<DeliveryBase>, Weather),
     Shipping(Carrier),
 }
 
@@ -42,11 +46,11 @@ impl Member {
         let run = match job.clone() {
             Job::Stock(base, weather) => {
                 let seat = Seat { base, life: life.clone(), weather };
-                let make = move || {
-                    let builder = InventoryConsumer::builder(&config).group(GROUP).store(seat.clone());
-                    async move { builder.build().await }
-                };
-                tokio::spawn(work(make, stop.clone(), tell))
+                tokio::spawn(work(with_store(config, GROUP, seat), stop.clone(), tell))
+            }
+            Job::Scheduling(base, weather) => {
+                let seat = Seat { base, life: life.clone(), weather };
+                tokio::spawn(work(with_store(config, SCHEDULING_GROUP, seat), stop.clone(), tell))
             }
             Job::Shipping(carrier) => {
                 let mine = life.clone();
@@ -68,7 +72,11 @@ impl Member {
 
     /// What its consumer says of itself.
     pub(super) fn story(&self) -> String {
-        let job = if matches!(self.job, Job::Stock(..)) { "stock" } else { "shipping" };
+        let job = match self.job {
+            Job::Stock(..) => "stock",
+            Job::Scheduling(..) => "scheduling",
+            Job::Shipping(..) => "shipping",
+        };
         match &*self.control.lock().unwrap() {
             Some(control) => format!("{job}: {}; {}; {:?}", control.health(), control.summary(), control.lag()),
             None => format!("{job}: not built"),
@@ -92,6 +100,18 @@ impl Member {
         };
         self.life.kill();
         (self.job, ended)
+    }
+}
+
+/// Makes consumers with a store.
+fn with_store<O: Order, S: Store<O> + Clone>(
+    config: ClientConfig,
+    group: &'static str,
+    seat: S,
+) -> impl Fn() -> BoxFuture<'static, Result<OrderConsumer<O>>> {
+    move || {
+        let builder = OrderConsumer::<O>::builder(&config).group(group).store(seat.clone());
+        async move { builder.build().await }.boxed()
     }
 }
 

@@ -1,11 +1,12 @@
 //! The whole system under one seed in virtual time: producers, consumers, the development broker, a store, all with faults.
 //!
-//! Requests are lost, late, refused or answered with nothing; leaders and coordinators move, nodes stop; consumers are
-//! killed or stopped and come back; the store fails, loses its answers or its power. Then all is calm, and everything must
+//! Requests are lost, late, refused or answered with nothing; leaders and coordinators move, nodes stop; producers are killed
+//! and send all again; consumers are killed or stopped and come back; the store fails, loses its answers or its power. Then all is calm, and everything must
 //! have ended well.
 //!
 //! ```text
 //!  producers --> broker (3 nodes, faults) --> 2 members + store of stock (a disk that loses its power)
+//!  (killed)         |                    |--> 1 member + store of deliveries (likewise)
 //!     |             |                    \-> 2 members + handler with effects outside, orders by key
 //!     v             v                              v
 //!  receipts       logs ---------> judge <------ effects, calls, dead letters

@@ -1,4 +1,4 @@
-//! A process's way to the store of stock: it fails, is slow, loses answers, and ends with the process.
+//! A process's way to a store: it fails, is slow, loses answers, and ends with the process.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::order::InventoryOrder;
-use crate::store::inline::StockBase;
+use crate::order::Order;
+use crate::store::inline::Base;
 use crate::store::{
     Applied, BackOffice, Batch, Operation, Position, Row, Start, Steering, Store, StoreIdentity, Topic, Waiting,
 };
@@ -32,16 +32,21 @@ impl Weather {
 }
 
 /// The store as one process has it.
-#[derive(Clone)]
-pub(super) struct Seat {
-    pub(super) base: Arc<StockBase>,
+pub(super) struct Seat<O: Order> {
+    pub(super) base: Arc<Base<O>>,
     pub(super) life: Life,
     pub(super) weather: Weather,
 }
 
-impl Seat {
+impl<O: Order> Clone for Seat<O> {
+    fn clone(&self) -> Self {
+        Self { base: self.base.clone(), life: self.life.clone(), weather: self.weather.clone() }
+    }
+}
+
+impl<O: Order> Seat<O> {
     /// Asks the store. What it did is done, also if nobody lives to learn of it.
-    async fn ask<T>(&self, question: impl FnOnce(&StockBase) -> Result<T>) -> Result<T> {
+    async fn ask<T>(&self, question: impl FnOnce(&Base<O>) -> Result<T>) -> Result<T> {
         let away = || Error::new(ErrorCode::StoreIo, "the store is away").retriable();
         tokio::time::sleep(Duration::from_millis(fastrand::u64(0..8))).await;
         self.life.goes_on().await;
@@ -56,7 +61,7 @@ impl Seat {
     }
 }
 
-impl Store<InventoryOrder> for Seat {
+impl<O: Order> Store<O> for Seat<O> {
     fn identity(&self) -> &StoreIdentity {
         self.base.identity()
     }
@@ -65,7 +70,7 @@ impl Store<InventoryOrder> for Seat {
         self.ask(|base| base.positions(topic)).await
     }
 
-    async fn apply(&self, batch: Batch<InventoryOrder>) -> Result<Applied> {
+    async fn apply(&self, batch: Batch<O>) -> Result<Applied> {
         self.ask(|base| base.apply(batch)).await
     }
 
@@ -82,7 +87,7 @@ impl Store<InventoryOrder> for Seat {
     }
 }
 
-impl BackOffice for Seat {
+impl<O: Order> BackOffice for Seat<O> {
     fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
         self.ask(move |base| base.waiting(after)).boxed()
     }

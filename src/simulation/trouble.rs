@@ -7,7 +7,7 @@ use super::settings::{DELIVERY, DELIVERY_GROUP, DELIVERY_LETTERS, INVENTORY, NOD
 use super::world::World;
 use crate::broker::{Records, Rule, Verdict};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
-use crate::store::inline::GROUP;
+use crate::store::inline::{DELIVERY_GROUP as SCHEDULING_GROUP, GROUP};
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::ApiKey;
 use crate::wire::record_batch::ControlType;
@@ -38,7 +38,7 @@ const APIS: [ApiKey; 16] = [
 impl World {
     /// One more trouble.
     pub(super) async fn trouble(&mut self) {
-        match self.chance.u8(0..27) {
+        match self.chance.u8(0..30) {
             0..9 => self.fault(),
             9 => self.rules.clear(),
             10 => self.move_leader(),
@@ -47,16 +47,20 @@ impl World {
             13..15 => self.kill_member(),
             15 => self.stop_member(),
             16 => {
-                let group = if self.chance.bool() { GROUP } else { DELIVERY_GROUP };
+                let group = [GROUP, DELIVERY_GROUP, SCHEDULING_GROUP][self.chance.usize(0..3)];
                 self.broker.move_coordinator(group, self.chance.i32(1..=NODES.into()));
             }
+            17 if self.chance.bool() => self.scheduled.lose_power_at(self.chance.u64(1..60)),
             17 => self.base.lose_power_at(self.chance.u64(1..60)),
+            18 if self.chance.bool() => self.scheduled.restart(self.chance.u64(..)),
             18 => self.base.restart(self.chance.u64(..)),
+            19 if self.chance.bool() => self.scheduled.fail_sync(self.chance.u64(1..6)),
             19 => self.base.fail_sync(self.chance.u64(1..6)),
             20 => self.weather.set_bad(self.chance.bool()),
             21 => self.abort_a_transaction(),
             22 => self.write_nonsense(),
             23..26 => self.refuse_letters(),
+            26..29 => self.kill_sender(),
             // A broker forgets a producer after a day, never between a batch and its repeat: that would double orders.
             _ => self.broker.forget_fetch_sessions(),
         }
@@ -67,6 +71,7 @@ impl World {
         self.rules.clear();
         self.weather.set_bad(false);
         self.base.restart(self.chance.u64(..));
+        self.scheduled.restart(self.chance.u64(..));
         self.resume_nodes().await;
     }
 
@@ -127,6 +132,15 @@ impl World {
         let at = self.chance.usize(0..self.members.len());
         let job = self.members.swap_remove(at).kill();
         self.begin(job);
+    }
+
+    /// One that has not sent all yet.
+    fn kill_sender(&mut self) {
+        let mut busy: Vec<_> = self.senders.iter_mut().filter(|sender| !sender.is_finished()).collect();
+        if !busy.is_empty() {
+            let at = self.chance.usize(0..busy.len());
+            busy.swap_remove(at).kill();
+        }
     }
 
     /// It ends by itself while its successor is there already.

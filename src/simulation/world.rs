@@ -10,14 +10,14 @@ use super::ledger::Carrier;
 use super::log;
 use super::members::{Job, Member};
 use super::seat::Weather;
-use super::senders::{Told, identified, send};
+use super::senders::{Sending, Told, identified};
 use super::settings::{DELIVERY, DELIVERY_GROUP, INVENTORY, NODES, quick};
 use super::{Judged, broken};
 use crate::broker::{DevBroker, Installed};
 use crate::config::ClientConfig;
 use crate::consumer::Summary;
 use crate::order::{DeliveryOrder, InventoryOrder, Movement};
-use crate::store::inline::{GROUP, StockBase};
+use crate::store::inline::{DELIVERY_GROUP as SCHEDULING_GROUP, DeliveryBase, GROUP, StockBase};
 
 /// How long things go wrong.
 const TURMOIL: Duration = Duration::from_secs(12);
@@ -33,6 +33,7 @@ pub(super) struct World {
     pub(super) broker: DevBroker,
     pub(super) config: ClientConfig,
     pub(super) base: Arc<StockBase>,
+    pub(super) scheduled: Arc<DeliveryBase>,
     pub(super) weather: Weather,
     pub(super) carrier: Carrier,
     pub(super) members: Vec<Member>,
@@ -41,7 +42,7 @@ pub(super) struct World {
     pub(super) rules: Vec<Installed>,
     pub(super) down: Vec<i32>,
     pub(super) nonsense: u32,
-    pub(super) senders: Vec<JoinHandle<()>>,
+    pub(super) senders: Vec<Sending>,
 }
 
 impl World {
@@ -55,6 +56,7 @@ impl World {
             broker,
             config,
             base: StockBase::new(),
+            scheduled: DeliveryBase::new(),
             weather: Weather::default(),
             carrier: Carrier::default(),
             members: Vec::new(),
@@ -78,6 +80,7 @@ impl World {
             self.begin(Job::Stock(self.base.clone(), self.weather.clone()));
             self.begin(Job::Shipping(self.carrier.clone()));
         }
+        self.begin(Job::Scheduling(self.scheduled.clone(), self.weather.clone()));
         self.turmoil().await;
         self.recover().await?;
         self.judge().await?;
@@ -91,8 +94,7 @@ impl World {
     }
 
     pub(super) fn send<O: crate::order::Order>(&mut self, sender: u64, orders: Vec<O>) {
-        let sending = send(self.config.clone(), sender, orders, 600, self.told.clone());
-        self.senders.push(tokio::spawn(sending));
+        self.senders.push(Sending::start(&self.config, sender, orders, 600, &self.told));
     }
 
     async fn turmoil(&mut self) {
@@ -143,10 +145,13 @@ impl World {
         loop {
             tokio::time::sleep(Duration::from_millis(500)).await;
             self.watch_over().await;
-            let sent = self.senders.iter().all(JoinHandle::is_finished);
+            let sent = self.senders.iter().all(Sending::is_finished);
             let stock = log::is_read(&self.broker, GROUP, INVENTORY);
-            let shipped = log::is_read(&self.broker, DELIVERY_GROUP, DELIVERY);
-            let relayed = self.base.waiting(0).is_ok_and(|waiting| waiting.letters.is_empty());
+            let shipped = log::is_read(&self.broker, DELIVERY_GROUP, DELIVERY)
+                && log::is_read(&self.broker, SCHEDULING_GROUP, DELIVERY);
+            let relayed = [self.base.waiting(0), self.scheduled.waiting(0)];
+            let relayed =
+                relayed.iter().all(|waiting| waiting.as_ref().is_ok_and(|waiting| waiting.letters.is_empty()));
             if sent && stock && shipped && relayed {
                 return self.senders_are_well().await;
             }
@@ -156,9 +161,11 @@ impl World {
                 };
                 let (ours, ends) = (committed(GROUP, INVENTORY), log::ends(&self.broker, INVENTORY));
                 let (theirs, deliveries) = (committed(DELIVERY_GROUP, DELIVERY), log::ends(&self.broker, DELIVERY));
+                let scheduled = committed(SCHEDULING_GROUP, DELIVERY);
                 let members = self.story();
                 let story = format!(
-                    "sent {sent}, stock {ours:?} of {ends:?}, deliveries {theirs:?} of {deliveries:?}, relayed {relayed}, \
+                    "sent {sent}, stock {ours:?} of {ends:?}, deliveries {theirs:?} and {scheduled:?} of {deliveries:?}, \
+                     relayed {relayed}, \
                      {members:#?}"
                 );
                 return broken("everything is settled in bounded time", story);
@@ -173,7 +180,7 @@ impl World {
 
     async fn senders_are_well(&mut self) -> Judged {
         for sender in std::mem::take(&mut self.senders) {
-            if let Err(panic) = sender.await {
+            if let Err(panic) = sender.end().await {
                 return broken("nothing panics", panic.to_string());
             }
         }

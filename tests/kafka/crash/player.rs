@@ -1,7 +1,9 @@
 //! A program that is watched over: started, killed, stopped, and started again, as an orchestrator does.
 
+use std::io::Write;
 use std::time::{Duration, Instant};
 
+use crate::install;
 use crate::support::program::{Program, Running, Signal};
 
 /// What its memory has been.
@@ -70,6 +72,7 @@ impl Player {
             && let Some(ended) = self.running.take()
         {
             let ended = ended.finish(Duration::from_secs(10));
+            self.write_down(&ended.stderr);
             match (ended.code(), std::mem::take(&mut self.killed)) {
                 (None, true) => {}
                 // It had ended before the signal came.
@@ -93,8 +96,17 @@ impl Player {
     pub(super) fn end(&mut self) {
         if let Some(running) = self.running.take() {
             running.signal(Signal::Terminate);
-            running.finish(Duration::from_secs(60)).ok();
+            let ended = running.finish(Duration::from_secs(60)).ok();
+            self.write_down(&ended.stderr);
         }
+    }
+
+    /// Keeps what it has said below `target/tmp`: the place to look when something took long.
+    fn write_down(&self, said: &str) {
+        let path = install::scratch().join(format!("siege-{}.log", self.name));
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+        let lines: String = said.lines().filter(|line| !is_progress(line)).flat_map(|line| [line, "\n"]).collect();
+        file.and_then(|mut file| file.write_all(lines.as_bytes())).expect("a file below target/tmp");
     }
 
     /// The last number that it has told on stderr behind this word.
@@ -105,8 +117,7 @@ impl Player {
 
     /// Lines on stderr that are not progress.
     pub(super) fn complaints(&self) -> usize {
-        let progress = |line: &String| line.starts_with("sent ") || line.starts_with("settled ");
-        self.running.as_ref().map_or(0, |running| running.stderr().iter().filter(|line| !progress(line)).count())
+        self.running.as_ref().map_or(0, |running| running.stderr().iter().filter(|line| !is_progress(line)).count())
     }
 
     /// What the system says of its memory; nothing where it says nothing.
@@ -120,4 +131,9 @@ impl Player {
         let [resident, peak] = ["VmRSS:", "VmHWM:"].map(|name| megabytes(name).unwrap_or(0));
         Memory { resident, peak }
     }
+}
+
+fn is_progress(line: &str) -> bool {
+    let number = line.strip_prefix("sent ").or_else(|| line.strip_prefix("settled "));
+    number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }

@@ -65,6 +65,7 @@ struct Shop {
     faults: BTreeMap<&'static str, u32>,
     since: Instant,
     tenths: usize,
+    told: Instant,
 }
 
 impl Siege {
@@ -150,7 +151,16 @@ impl Shop {
         let producers = [0, 1].map(|kind| siege.producer(kind, servers));
         let consumers = [0, 1].map(|kind| siege.consumer(kind, servers, &stores[kind]));
         let players = producers.into_iter().chain(consumers).collect();
-        Self { siege, nodes, players, stores, faults: BTreeMap::new(), since: Instant::now(), tenths: 0 }
+        Self {
+            siege,
+            nodes,
+            players,
+            stores,
+            faults: BTreeMap::new(),
+            since: Instant::now(),
+            tenths: 0,
+            told: Instant::now(),
+        }
     }
 
     fn are_sent(&self) -> bool {
@@ -226,8 +236,16 @@ impl Shop {
 
     /// At each tenth of the inventory orders: how long it took, and what the programs hold in memory.
     fn show_memory(&mut self) {
+        if self.siege.mortal[2] || self.tenths >= 10 || self.told.elapsed() < Duration::from_secs(1) {
+            return;
+        }
+        self.told = Instant::now();
         let wanted = self.siege.orders[0] as u64 * (self.tenths as u64 + 1) / 10;
-        if self.siege.mortal[2] || self.tenths >= 10 || self.players[2].told("settled") < wanted {
+        let (sent, settled) = (self.players[0].told("sent"), self.players[2].told("settled"));
+        if settled < wanted {
+            if self.since.elapsed().as_secs() % 5 == 0 {
+                println!("  {:7.1} s: sent {sent}, settled {settled}", self.since.elapsed().as_secs_f64());
+            }
             return;
         }
         self.tenths += 1;

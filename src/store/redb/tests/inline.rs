@@ -1,6 +1,7 @@
-//! A store of stock whose disk can lose its power, without a thread of its own: for tests on virtual time.
+//! A store whose disk can lose its power, without a thread of its own: for tests on virtual time.
 //!
-//! The engine is the one of [`RedbInventory`](crate::store::RedbInventory); it is called where its thread would be.
+//! The engines are those of [`RedbInventory`](crate::store::RedbInventory) and
+//! [`RedbDeliveries`](crate::store::RedbDeliveries); they are called where their thread would be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{oneshot, watch};
 
-use super::super::effect::table_of;
+use super::super::deliveries::Deliveries;
+use super::super::effect::{Effect, table_of};
 use super::super::engine::{Command, Engine};
 use super::super::fault::fault;
 use super::super::format::prepare;
@@ -18,40 +20,63 @@ use super::super::office;
 use super::super::settings::RedbSettings;
 use super::super::shared::{Open, Shared};
 use super::disk::{Disk, Fault};
-use crate::order::{Identity, InventoryOrder, Source};
+use crate::order::{DeliveryOrder, Identity, InventoryOrder, Order, Source};
 use crate::plant::{self, Plant};
 use crate::store::{
     Applied, Batch, Operation, Outcome, Position, Query, Row, Start, StoreIdentity, StoreReader, Topic, Waiting,
 };
 use crate::{Error, ErrorCode, Result};
 
-/// The group of the store.
+/// The group of the store of stock.
 pub(crate) const GROUP: &str = "inventory";
 
+/// The group of the store of deliveries.
+pub(crate) const DELIVERY_GROUP: &str = "delivery";
+
+pub(crate) type StockBase = Base<InventoryOrder>;
+pub(crate) type DeliveryBase = Base<DeliveryOrder>;
+
 /// The store, which outlives the processes that use it, as a database does.
-pub(crate) struct StockBase {
-    open: Mutex<Parts>,
+pub(crate) struct Base<O: Order> {
+    open: Mutex<Parts<O>>,
+    reopen: Reopen<O>,
     identity: StoreIdentity,
     news: watch::Sender<u64>,
     /// What a store believes that judges by the highest sequence.
     highest: Mutex<HashMap<Source, u64>>,
 }
 
-struct Parts {
+type Reopen<O> = fn(Disk, &str, watch::Sender<u64>) -> Result<(Parts<O>, StoreIdentity)>;
+
+struct Parts<O> {
     disk: Disk,
     shared: Arc<Shared>,
-    engine: Engine<Inventory>,
+    engine: Box<dyn Serve<O>>,
 }
 
-impl Parts {
-    fn open(disk: Disk, group: &str, news: watch::Sender<u64>) -> Result<(Self, StoreIdentity)> {
-        let settings = RedbSettings::default();
-        let database = builder(&settings).create_with_backend(disk.clone()).map_err(fault)?;
-        let identity = prepare(&database, group, "inventory", table_of::<Inventory>())?;
-        let shared = Arc::new(Shared::new(Open::Writer(database), Path::new("disk"), identity.clone()));
-        let engine = Engine::new(shared.clone(), settings, (), news)?;
-        Ok((Self { disk, shared, engine }, identity))
+/// An engine of any effect.
+trait Serve<O>: Send {
+    fn serve(&mut self, command: Command<O>);
+}
+
+impl<E: Effect> Serve<E::Order> for Engine<E> {
+    fn serve(&mut self, command: Command<E::Order>) {
+        self.serve(command);
     }
+}
+
+fn open<E: Effect>(
+    disk: Disk,
+    group: &str,
+    news: watch::Sender<u64>,
+    kind: &str,
+) -> Result<(Parts<E::Order>, StoreIdentity)> {
+    let settings = RedbSettings::default();
+    let database = builder(&settings).create_with_backend(disk.clone()).map_err(fault)?;
+    let identity = prepare(&database, group, kind, table_of::<E>())?;
+    let shared = Arc::new(Shared::new(Open::Writer(database), Path::new("disk"), identity.clone()));
+    let engine = Engine::<E>::new(shared.clone(), settings, E::Policy::default(), news)?;
+    Ok((Parts { disk, shared, engine: Box::new(engine) }, identity))
 }
 
 impl StockBase {
@@ -61,9 +86,21 @@ impl StockBase {
 
     /// The store of another group.
     pub(crate) fn of(group: &str) -> Arc<Self> {
+        Self::make(group, |disk, group, news| open::<Inventory>(disk, group, news, "inventory"))
+    }
+}
+
+impl DeliveryBase {
+    pub(crate) fn new() -> Arc<Self> {
+        Self::make(DELIVERY_GROUP, |disk, group, news| open::<Deliveries>(disk, group, news, "delivery"))
+    }
+}
+
+impl<O: Order> Base<O> {
+    fn make(group: &str, reopen: Reopen<O>) -> Arc<Self> {
         let (news, _) = watch::channel(0);
-        let (parts, identity) = Parts::open(Disk::new(), group, news.clone()).unwrap();
-        Arc::new(Self { open: Mutex::new(parts), identity, news, highest: Mutex::default() })
+        let (parts, identity) = reopen(Disk::new(), group, news.clone()).unwrap();
+        Arc::new(Self { open: Mutex::new(parts), reopen, identity, news, highest: Mutex::default() })
     }
 
     pub(crate) fn identity(&self) -> &StoreIdentity {
@@ -74,11 +111,11 @@ impl StockBase {
         self.news.subscribe()
     }
 
-    fn open(&self) -> MutexGuard<'_, Parts> {
+    fn open(&self) -> MutexGuard<'_, Parts<O>> {
         self.open.lock().unwrap()
     }
 
-    fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<InventoryOrder>) -> Result<T> {
+    fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O>) -> Result<T> {
         let (answer, mut answered) = oneshot::channel();
         self.open().engine.serve(command(answer));
         answered.try_recv().unwrap_or_else(|_| Err(Error::new(ErrorCode::Closed, "the store gave no answer")))
@@ -88,7 +125,7 @@ impl StockBase {
         self.call(|answer| Command::Positions(topic.clone(), answer))
     }
 
-    pub(crate) fn apply(&self, batch: Batch<InventoryOrder>) -> Result<Applied> {
+    pub(crate) fn apply(&self, batch: Batch<O>) -> Result<Applied> {
         if plant::is(Plant::HighestSequence) {
             return self.apply_what_is_higher(batch);
         }
@@ -132,14 +169,14 @@ impl StockBase {
         let mut open = self.open();
         open.disk.fail();
         drop(open.shared.close());
-        let (parts, identity) =
-            Parts::open(open.disk.after_power_loss(seed), &self.identity.group, self.news.clone()).unwrap();
+        let disk = open.disk.after_power_loss(seed);
+        let (parts, identity) = (self.reopen)(disk, &self.identity.group, self.news.clone()).unwrap();
         assert_eq!(identity, self.identity);
         *open = parts;
     }
 
     /// The planted bug: what is not higher than all that was applied of its source is a duplicate.
-    fn apply_what_is_higher(&self, mut batch: Batch<InventoryOrder>) -> Result<Applied> {
+    fn apply_what_is_higher(&self, mut batch: Batch<O>) -> Result<Applied> {
         let mut highest = self.highest.lock().unwrap().clone();
         let mut passed_over = Vec::new();
         for (part, settled) in batch.parts.iter_mut().enumerate() {
