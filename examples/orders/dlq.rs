@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use orderflow::config::ClientConfig;
 use orderflow::store::{
     DeadLetterRow, EventId, Operation, OriginalRow, Query, Rehearsal, ReplayRow, Replayed, Row, SteeredRow,
     StoreOperator, StoreReader, Text,
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::face::Flags;
 use crate::face::finish::Ending;
 use crate::face::output::{Lines, complain};
+use crate::letters::{self, Where};
 use crate::table::Table;
 
 #[derive(Subcommand, Debug)]
@@ -24,19 +26,17 @@ pub(crate) enum Act {
         /// Closed ones too
         #[arg(long)]
         all: bool,
-        /// The store
-        #[arg(long)]
-        store: String,
+        #[command(flatten)]
+        at: Where,
     },
     /// One of them, with the record that it came from
     Show {
         /// Its name, as `list` has it
         id: EventId,
-        /// The store
-        #[arg(long)]
-        store: String,
+        #[command(flatten)]
+        at: Where,
     },
-    /// Try them again, through validator, effect and identity; no position changes
+    /// Try them again: in a store through validator, effect and identity, no position changes; with --topic on the retry topic
     Replay(Wanted),
     /// Replay a mended copy of one under the same identity
     Fix(Mended),
@@ -56,19 +56,18 @@ pub(crate) enum Act {
 #[derive(Args, Debug)]
 pub(crate) struct Wanted {
     /// Their names; none: all that are open
-    ids: Vec<EventId>,
+    pub(crate) ids: Vec<EventId>,
     /// Only say what it would do
     #[arg(long)]
-    plan: bool,
+    pub(crate) plan: bool,
     /// Only those with this code
     #[arg(long)]
-    code: Option<String>,
+    pub(crate) code: Option<String>,
     /// At most so many a second
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    rate: Option<u32>,
-    /// The store
-    #[arg(long)]
-    store: String,
+    pub(crate) rate: Option<u32>,
+    #[command(flatten)]
+    at: Where,
 }
 
 #[derive(Args, Debug)]
@@ -99,11 +98,29 @@ fn assignment(text: &str) -> Result<(String, Value), String> {
 }
 
 /// Lists, shows, replays, fixes or discards.
-pub(crate) async fn dlq(flags: &Flags, lines: &Lines, act: Act, stop: &CancellationToken) -> Result<Ending> {
+pub(crate) async fn dlq(
+    flags: &Flags,
+    lines: &Lines,
+    config: &ClientConfig,
+    act: Act,
+    stop: &CancellationToken,
+) -> Result<Ending> {
     match act {
-        Act::List { all, store } => list(flags, lines, &store, all).await,
-        Act::Show { id, store } => show(flags, lines, &store, id).await,
-        Act::Replay(wanted) => replay(flags, lines, &wanted, stop).await,
+        Act::List { all, at } => match at.letters(config).await? {
+            Some(letters) => letters::list(flags, lines, letters, all).await,
+            None => list(flags, lines, at.store(), all).await,
+        },
+        Act::Show { id, at } => match at.letters(config).await? {
+            Some(letters) => letters::show(flags, lines, letters, id).await,
+            None => {
+                show_row(flags, lines, original(at.store(), id).await?);
+                Ok(Ending::Done)
+            }
+        },
+        Act::Replay(wanted) => match wanted.at.letters(config).await? {
+            Some(letters) => letters::replay(flags, lines, letters, &wanted, stop).await,
+            None => replay(flags, lines, &wanted, stop).await,
+        },
         Act::Fix(mended) => {
             let value = mended_value(&mended).await?;
             let rows = once(&mended.store, Operation::Fix { id: mended.id, value }).await?;
@@ -117,7 +134,7 @@ pub(crate) async fn dlq(flags: &Flags, lines: &Lines, act: Act, stop: &Cancellat
 }
 
 /// The fields that the command promises; `show` has the others.
-fn listed(row: &DeadLetterRow) -> Value {
+pub(crate) fn listed(row: &DeadLetterRow) -> Value {
     json!({
         "id": row.id, "kind": row.kind, "code": row.code, "reason": row.reason, "topic": row.topic,
         "partition": row.partition, "offset": row.offset, "attempts": row.attempts,
@@ -145,8 +162,8 @@ async fn original(store: &str, id: EventId) -> Result<OriginalRow> {
     found.ok_or_else(|| Error::new(ErrorCode::Input, format!("there is no dead letter {id}")))
 }
 
-async fn show(flags: &Flags, lines: &Lines, store: &str, id: EventId) -> Result<Ending> {
-    let row = Row::Original(original(store, id).await?).to_object();
+pub(crate) fn show_row(flags: &Flags, lines: &Lines, row: OriginalRow) {
+    let row = Row::Original(row).to_object();
     if flags.json {
         lines.object(&row);
     } else if let Value::Object(fields) = row {
@@ -155,7 +172,6 @@ async fn show(flags: &Flags, lines: &Lines, store: &str, id: EventId) -> Result<
             lines.line(&[format!("{name}: {text}").as_bytes()]);
         }
     }
-    Ok(Ending::Done)
 }
 
 async fn replay(flags: &Flags, lines: &Lines, wanted: &Wanted, stop: &CancellationToken) -> Result<Ending> {
@@ -166,7 +182,7 @@ async fn replay(flags: &Flags, lines: &Lines, wanted: &Wanted, stop: &Cancellati
         Some(rate) => (1, Duration::from_secs(1) / rate),
         None => (Operation::MOST, Duration::ZERO),
     };
-    let (operator, mut ending) = (StoreOperator::open(&wanted.store).await?, Ending::Done);
+    let (operator, mut ending) = (StoreOperator::open(wanted.at.store()).await?, Ending::Done);
     let mut replayed = 0;
     for chunk in ids.chunks(at_once) {
         let rows = operator.operate(Operation::Replay { ids: chunk.to_vec(), rehearsal }).await;
@@ -197,19 +213,23 @@ async fn chosen(wanted: &Wanted) -> Result<Vec<EventId>> {
     if wanted.code.is_none() && !wanted.ids.is_empty() {
         return Ok(wanted.ids.clone());
     }
-    let rows = StoreReader::open(&wanted.store).await?.ask(Query::DeadLetters { all: false }).rows().await?;
+    let rows = StoreReader::open(wanted.at.store()).await?.ask(Query::DeadLetters { all: false }).rows().await?;
     let open = rows.into_iter().filter_map(|row| if let Row::DeadLetter(row) = row { Some(row) } else { None });
+    Ok(picked(wanted, open.collect()))
+}
+
+/// Of the open ones those that are wanted, in the order of the log as far as there is one.
+pub(crate) fn picked(wanted: &Wanted, mut open: Vec<DeadLetterRow>) -> Vec<EventId> {
     let is_wanted = |row: &DeadLetterRow| {
         (wanted.ids.is_empty() || wanted.ids.contains(&row.id))
             && wanted.code.as_ref().is_none_or(|code| *code == row.code)
     };
-    let mut open: Vec<_> = open.filter(is_wanted).collect();
-    // In the order of the log, as far as there is one.
+    open.retain(is_wanted);
     open.sort_by(|one, next| {
         let place = |row: &DeadLetterRow| (row.topic.clone(), row.partition, row.offset);
         place(one).cmp(&place(next))
     });
-    Ok(open.into_iter().map(|row| row.id).collect())
+    open.into_iter().map(|row| row.id).collect()
 }
 
 async fn mended_value(mended: &Mended) -> Result<Text> {

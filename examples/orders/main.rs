@@ -4,6 +4,7 @@ mod dlq;
 #[path = "../face/mod.rs"]
 mod face;
 mod flight;
+mod letters;
 mod lint;
 mod positions;
 mod status;
@@ -135,7 +136,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
             stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
         }
         Some(Command::Positions { act }) => positions::positions(flags, &lines, &config, act).await,
-        Some(Command::Dlq { act }) => dlq::dlq(flags, &lines, act, &stop).await,
+        Some(Command::Dlq { act }) => dlq::dlq(flags, &lines, &config, act, &stop).await,
         Some(Command::Pause { at, store }) => dlq::pause(flags, &lines, &at, &store).await,
         Some(Command::Resume { at, store }) => dlq::resume(flags, &lines, &at, &store).await,
         Some(Command::Backup { to, store }) => dlq::backup(flags, &lines, &to, &store).await,

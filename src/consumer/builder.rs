@@ -5,18 +5,22 @@ use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
 use super::claim::{Claim, Takeover};
 use super::commit::{Committer, GroupOffsets};
 use super::companion::{Companion, Company};
-use super::config::ConsumerConfig;
+use super::config::{ConsumerConfig, Reset};
 use super::dispatch::Dispatch;
 use super::dispatch::handler::HandlerDispatch;
 use super::dispatch::store::StoreDispatch;
-use super::dispatch::teller::Teller;
+use super::dispatch::teller::{Teller, shared};
 use super::group::configured::Configured;
 use super::group::session::{Membership, Session};
 use super::letterbox::Letterbox;
 use super::positions::{KafkaPositions, Positions, StorePositions};
+use super::retry_topic::{DEAD, Make, RETRY, RetryTopic};
 use super::run::{Commits, Run};
 use super::wheel::Wheel;
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
@@ -94,7 +98,8 @@ impl<O: Order> ConsumerBuilder<O> {
         ConsumerBuilder { options: self.options, work: InStore { store, takeover: Takeover::Refused } }
     }
 
-    /// Gives the orders to this handler, each at least once.
+    /// Gives the orders to this handler, each at least once. A run without an end also gives it those of `<topic>-retry`, where
+    /// dead letters are replayed, once that topic exists.
     pub fn handler<H: Handler<O>>(self, handler: H) -> ConsumerBuilder<O, ByHandler<H>> {
         let work = ByHandler { handler, concurrency: Concurrency::default() };
         ConsumerBuilder { options: self.options, work }
@@ -199,17 +204,33 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
         letterbox: impl FnOnce(Company) -> Arc<dyn Letterbox>,
     ) -> Result<OrderConsumer<O>> {
         let group = self.options.group_or(None)?;
-        let parts = self.options.parts(group, None).await?;
+        let settings = self.options.config.clone();
+        let has_retry_topic = self.options.end == End::Never && self.options.limit.is_none();
+        let mut parts = self.options.parts(group, None).await?;
         let letterbox = letterbox(parts.company());
-        let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
-        let (handler, concurrency, config) = (Arc::new(self.work.handler), self.work.concurrency, parts.config.clone());
+        let (handler, concurrency) = (Arc::new(self.work.handler), self.work.concurrency);
         let call = move |order: Delivered<O>| {
             let handler = handler.clone();
             async move { handler.handle(order).await }
         };
-        Ok(parts.consumer(positions, Commits::Positions, |committer, teller| {
-            HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller)
-        }))
+        let consumer = move |parts: Parts<O>| {
+            let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
+            let (call, letterbox, config) = (call.clone(), letterbox.clone(), parts.config.clone());
+            parts.consumer(positions, Commits::Positions, move |committer, teller| {
+                HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller)
+            })
+        };
+        if has_retry_topic && !parts.topic.ends_with(RETRY) && !parts.topic.ends_with(DEAD) {
+            let (retry, topic) = (parts.retry_parts(settings), format!("{}{RETRY}", parts.topic).into());
+            let consumer = consumer.clone();
+            let make: Make = Box::new(move || {
+                let (parts, consumer) = (retry(), consumer.clone());
+                async move { Ok(consumer(parts.await?).into_parts()) }.boxed()
+            });
+            let (cluster, control, backoff) = (parts.cluster.clone(), parts.control.clone(), parts.config.backoff);
+            parts.companion = Some(Box::new(RetryTopic::new(cluster, topic, control, backoff, make)));
+        }
+        Ok(consumer(parts))
     }
 }
 
@@ -232,14 +253,8 @@ impl<O: Order> Options<O> {
         let configured = Configured::read(&self.config, &group, topic.clone())?;
         let cluster = Cluster::connect(&self.config).await?;
         let flights = Files::new(FlightConfig::read(&self.config), &group, store);
-        let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), group));
-        let (membership, session, authority) = Membership::pair(configured, coordinator.clone(), &flights);
-        let offsets = Arc::new(GroupOffsets::new(coordinator, authority, membership.voice().clone()));
-        let control = Control::new(flights);
-        let teller = Teller::new(self.observer, control.clone(), self.limit);
-        let membership = (membership, session);
-        let (companion, wheel, end) = (None, None, self.end);
-        Ok(Parts { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end })
+        let teller = |control| Teller::new(self.observer, control, self.limit);
+        Ok(Parts { end: self.end, ..Parts::new(cluster, (topic, config), configured, flights, teller) })
     }
 }
 
@@ -258,6 +273,45 @@ struct Parts<O> {
 }
 
 impl<O: Order> Parts<O> {
+    fn new(
+        cluster: Cluster,
+        (topic, config): (Arc<str>, Arc<ConsumerConfig>),
+        configured: Configured,
+        flights: Files,
+        teller: impl FnOnce(Control) -> Teller<O>,
+    ) -> Self {
+        let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), configured.settings.group.clone()));
+        let (membership, session, authority) = Membership::pair(configured, coordinator.clone(), &flights);
+        let offsets = Arc::new(GroupOffsets::new(coordinator, authority, membership.voice().clone()));
+        let control = Control::new(flights);
+        let teller = teller(control.clone());
+        let membership = (membership, session);
+        let (companion, wheel, end) = (None, None, End::Never);
+        Self { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end }
+    }
+
+    /// What makes the parts of the consumer that reads the retry topic beside this one. They share an observer.
+    fn retry_parts(
+        &mut self,
+        settings: ClientConfig,
+    ) -> impl Fn() -> BoxFuture<'static, Result<Self>> + Send + Sync + 'static {
+        let observer = self.teller.share_observer();
+        let config = Arc::new(ConsumerConfig { reset: Reset::Earliest, ..(*self.config).clone() });
+        let topic: Arc<str> = format!("{}{RETRY}", self.topic).into();
+        let (group, flights) = (self.offsets.group().to_owned(), self.control.flights().clone());
+        move || {
+            let (settings, group, topic) = (settings.clone(), group.clone(), topic.clone());
+            let (config, flights, observer) = (config.clone(), flights.clone(), observer.as_ref().map(shared));
+            async move {
+                let configured = Configured::read(&settings, &group, topic.clone())?.second(RETRY);
+                let cluster = Cluster::connect(&settings).await?;
+                let teller = |control| Teller::new(observer, control, None);
+                Ok(Self::new(cluster, (topic, config), configured, flights, teller))
+            }
+            .boxed()
+        }
+    }
+
     fn company(&self) -> Company {
         let (cluster, control) = (self.cluster.clone(), self.control.clone());
         Company { cluster, topic: self.topic.clone(), group: self.offsets.group().into(), control }

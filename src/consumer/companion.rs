@@ -17,6 +17,9 @@ pub(crate) trait Companion: Send {
     /// Begins, once.
     fn begin(&mut self);
 
+    /// The run is about to end: nothing new need be begun. [`Companion::finish`] follows.
+    fn ending(&mut self) {}
+
     /// Finishes what there is to do, at most `within`.
     ///
     /// # Errors

@@ -50,6 +50,10 @@ struct State {
     summary: Summary,
     /// The partitions whose breaker is to be overridden; `None`: all.
     overridden: Vec<Option<i32>>,
+    /// The consumer of the retry topic, if there is one.
+    beside: Option<(Arc<str>, Control)>,
+    /// What such consumers settled that have ended.
+    before: Summary,
 }
 
 /// What a reason for not being ready is about; each has at most one reason at a time.
@@ -57,6 +61,7 @@ struct State {
 pub(crate) enum Concern {
     Running,
     Topic,
+    RetryTopic,
     Claim,
     Membership,
     Coordinator,
@@ -162,25 +167,54 @@ impl Control {
     /// Whether the consumer does its work, and if not, why.
     #[must_use]
     pub fn health(&self) -> Health {
-        Health { reasons: self.state().reasons.values().cloned().collect() }
+        let (mut reasons, beside) = {
+            let state = self.state();
+            (state.reasons.values().cloned().collect::<Vec<_>>(), state.beside.clone())
+        };
+        if let Some((topic, beside)) = beside {
+            reasons.extend(beside.health().reasons.iter().map(|reason| format!("{topic}: {reason}")));
+        }
+        Health { reasons }
     }
 
-    /// How far it is behind in each of its partitions, in their order.
+    /// How far it is behind in each of its topic's partitions, in their order; `orders status` tells of its retry topic's.
     #[must_use]
     pub fn lag(&self) -> Vec<Lag> {
         let now = chrono::Utc::now().timestamp_millis();
         self.state().lag.values().map(|lag| lag.at(now)).collect()
     }
 
-    /// What was settled so far.
+    /// What was settled so far, of its retry topic, too.
     #[must_use]
     pub fn summary(&self) -> Summary {
-        self.state().summary
+        let (summary, beside) = {
+            let state = self.state();
+            (state.summary.and(state.before), state.beside.clone())
+        };
+        beside.map_or(summary, |(_, beside)| summary.and(beside.summary()))
+    }
+
+    /// The consumer of the retry topic, which does from now on what this one does.
+    pub(crate) fn stand_beside(&self, topic: Arc<str>, beside: Control) {
+        match self.wishes().borrow().wish {
+            Wish::Run => {}
+            Wish::Pause => beside.pause(),
+            Wish::Drain => beside.drain(),
+        }
+        let mut state = self.state();
+        if let Some((_, ended)) = state.beside.replace((topic, beside)) {
+            state.before = state.before.and(ended.summary());
+        }
+    }
+
+    fn beside(&self) -> Option<Control> {
+        self.state().beside.as_ref().map(|(_, beside)| beside.clone())
     }
 
     /// Stops handing out orders until [`Control::resume`]. What is in hand is finished. Health says so meanwhile.
     pub fn pause(&self) {
         self.ask(Wish::Pause);
+        self.beside().iter().for_each(Self::pause);
     }
 
     /// Goes on after [`Control::pause`], in every partition. Where so many records could not be applied that a partition
@@ -188,6 +222,7 @@ impl Control {
     pub fn resume(&self) {
         self.ask(Wish::Run);
         self.go_on(None);
+        self.beside().iter().for_each(Self::resume);
     }
 
     /// Stops handing out orders of one partition until [`Control::resume_partition`] or [`Control::resume`].
@@ -227,6 +262,7 @@ impl Control {
     /// Reads nothing more, settles what was read, commits, and ends the run. It cannot be taken back.
     pub fn drain(&self) {
         self.ask(Wish::Drain);
+        self.beside().iter().for_each(Self::drain);
     }
 
     fn ask(&self, wish: Wish) {

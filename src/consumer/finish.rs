@@ -70,6 +70,7 @@ impl<D: Dispatch> Run<D> {
         let deadline = Instant::now() + within;
         let left = || deadline.saturating_duration_since(Instant::now());
         let mut farewell = Farewell::default();
+        self.companion.iter_mut().for_each(|companion| companion.ending());
         let is_member = reader.leave(within);
         self.dispatch.finish();
         let most = within - within / COMMIT_SHARE;

@@ -43,6 +43,7 @@ mod positions;
 mod reader;
 mod record;
 mod retry;
+pub(crate) mod retry_topic;
 mod run;
 #[cfg(test)]
 mod sample;

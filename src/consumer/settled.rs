@@ -108,6 +108,17 @@ impl Summary {
         self.applied.saturating_add(self.duplicates).saturating_add(self.refused).saturating_add(self.dead_letters)
     }
 
+    /// This and what another run settled.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            applied: self.applied.saturating_add(other.applied),
+            duplicates: self.duplicates.saturating_add(other.duplicates),
+            refused: self.refused.saturating_add(other.refused),
+            dead_letters: self.dead_letters.saturating_add(other.dead_letters),
+            retried: self.retried.saturating_add(other.retried),
+        }
+    }
+
     pub(crate) fn count_applied(&mut self, orders: u64) {
         self.applied = self.applied.saturating_add(orders);
     }

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 
+use crate::consumer::retry_topic::{REPLAYED_FOR, REPLAYED_FROM};
 use crate::store::{Original, SetAside};
 
 /// A header: its name, and its value unless that is null.
 pub(super) type Header = (Bytes, Option<Bytes>);
 
 /// Says of a dead letter that was too large for its topic how many bytes of its record are left out.
-const LEFT_OUT: &str = "dead-letter-left-out";
+pub(super) const LEFT_OUT: &str = "dead-letter-left-out";
 
 /// The longest sentence that a header carries.
 const REASON_BYTES: usize = 1024;
@@ -22,7 +23,7 @@ pub(super) enum Dialect {
 
 /// What one of our headers says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Says {
+pub(super) enum Says {
     Code,
     Reason,
     Topic,
@@ -89,6 +90,8 @@ impl Dialect {
         let is_ours = |name: &[u8]| names.iter().any(|(_, ours)| ours.as_bytes() == name);
         let (earlier, mut headers): (Vec<_>, Vec<_>) =
             letter.original.headers.iter().cloned().partition(|(name, _)| is_ours(name));
+        // Which replay brought a record here is over with it.
+        headers.retain(|(name, _)| name != REPLAYED_FROM.as_bytes());
         let brought = |name: &str| earlier.iter().find(|(known, _)| known == name.as_bytes())?.1.clone();
         // A record that failed before brings the whole of its first origin, or nothing of it.
         let failed_before = names.iter().any(|(says, name)| *says == Says::Topic && brought(name).is_some());
@@ -115,6 +118,22 @@ impl Dialect {
         let mut headers = self.headers(&brief, group);
         headers.push((Bytes::from_static(LEFT_OUT.as_bytes()), text(&bytes.to_string())));
         headers
+    }
+
+    /// What the header is called, if this dialect has it.
+    pub(super) fn name(self, says: Says) -> Option<&'static str> {
+        self.names().iter().find(|(known, _)| *known == says).map(|(_, name)| *name)
+    }
+
+    /// The number that a header's value is.
+    pub(super) fn number(self, value: &[u8]) -> Option<i64> {
+        match self {
+            Self::Text => std::str::from_utf8(value).ok()?.parse().ok(),
+            Self::Spring => match value.len() {
+                4 => Some(i32::from_be_bytes(value.try_into().ok()?).into()),
+                _ => Some(i64::from_be_bytes(value.try_into().ok()?)),
+            },
+        }
     }
 
     fn value(self, says: Says, letter: &SetAside, group: &str) -> Option<Bytes> {
@@ -167,6 +186,11 @@ impl Dialect {
             Self::Spring => self.number64(millis),
         }
     }
+}
+
+/// Whether a header is of a replay, and not of the record.
+pub(super) fn is_of_replay(name: &[u8]) -> bool {
+    name == REPLAYED_FOR.as_bytes() || name == REPLAYED_FROM.as_bytes()
 }
 
 fn text(text: &str) -> Option<Bytes> {

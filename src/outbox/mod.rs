@@ -7,6 +7,7 @@
 //! ```text
 //!  store: outbox row --Relay--> <topic>-dlt      dead letters: the record as it was, with headers that say why
 //!                          \--> order_refusals   refusals: an event in JSON
+//!  <topic>-dlt --DeadLetterTopic--> <topic>-retry  dead letters of consumers without a store, to be tried again
 //! ```
 //!
 //! # Dead-letter topics
@@ -35,13 +36,18 @@
 //! value and headers, and `dead-letter-left-out` says how many bytes these have; the store keeps them (`orders dlq show ID`).
 //! A consumer without a store stops the partition instead.
 //! A record that brings such headers of an earlier failure keeps its first origin, and its attempts add up.
+//! What was set aside without a store is published to `<topic>-retry` by [`DeadLetterTopic::replay`] (`orders dlq replay --topic`).
 //! A topic that cannot be written leaves the rows in the store; the consumer's health says so, and the end of a run.
 
 mod build;
+mod dead_letter_topic;
 mod headers;
 mod letterbox;
 mod refusal;
 mod relay;
+mod scan;
+mod told;
 mod topics;
 
+pub use self::dead_letter_topic::{DeadLetterTopic, Replay};
 pub use self::refusal::REFUSALS;

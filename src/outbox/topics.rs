@@ -9,16 +9,12 @@ use super::refusal::{REFUSALS, event};
 use crate::cluster::admin::{NewTopic, create_topics};
 use crate::cluster::{Cluster, Missing, TopicView};
 use crate::config::properties;
+use crate::consumer::retry_topic::{DEAD, RETRY};
 use crate::place::Place;
 use crate::producer::{OutgoingRecord, Pending, RecordProducer};
 use crate::store::{DeadLetterKind, Original, SetAside};
 use crate::wire::record_batch::Header as WireHeader;
 use crate::{Error, ErrorCode, Result};
-
-/// What a dead-letter topic's name ends with.
-const DEAD: &str = "-dlt";
-/// What the name of a topic ends with whose records are another's, tried again.
-const RETRY: &str = "-retry";
 
 /// Writes events to their topics. Clones share the producers.
 #[derive(Clone)]

@@ -14,5 +14,6 @@ mod handler;
 mod log;
 mod relay;
 mod replay;
+mod retry_topic;
 #[path = "../support/mod.rs"]
 mod support;

@@ -72,6 +72,41 @@ fn dead_letters_are_listed_shown_mended_replayed_and_discarded() {
     });
 }
 
+#[test]
+fn dead_letters_of_a_topic_are_listed_shown_and_published_once_to_its_retry_topic() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bad = folder.path().join("bad.ndjson");
+        let delivery =
+            json!({"order_id": "7", "product_id": "1", "quantity": 1, "type": "delivery", "timestamp": "5/30/2023"});
+        std::fs::write(&bad, format!("{delivery}\n")).expect("it is written");
+        let on_topic = ["--topic", "shop_orders"];
+        example(broker, "delivery_producer").arg("-q").args(on_topic).arg(&bad).run(WORK).ok();
+        let consumer = example(broker, "inventory_consumer").args(["-q", "-e"]).args(on_topic);
+        consumer.arg("--store").arg(folder.path().join("inventory.redb")).run(WORK).ok();
+        let dlq = |arguments: &[&str], code: i32| {
+            let command = example(broker, "orders").arg("dlq").args(arguments);
+            let run = command.args(["--json", "--topic", "shop_orders-dlt", "-g", "inventory"]).run(WORK);
+            ndjson::parse(run.with_code(code).stdout.lines())
+        };
+        let listed = dlq(&["list"], 0);
+        assert_eq!((&listed[0]["topic"], &listed[0]["offset"]), (&json!("shop_orders"), &json!(0)));
+        let id = listed[0]["id"].as_str().expect("a name").to_owned();
+        assert_eq!(dlq(&["show", &id], 0)[0]["value"], json!(delivery.to_string()));
+        assert_eq!(dlq(&["replay", "--plan"], 0)[0]["would"], json!("apply"));
+        assert_eq!(dlq(&["replay", "--code", "ORD-NONE"], 0), Vec::<Value>::new());
+        assert_eq!(dlq(&["replay", "--rate", "100"], 0)[0]["did"], json!("apply"));
+        assert_eq!(dlq(&["replay", &id], 0)[0]["did"], json!("duplicate"));
+        assert!(dlq(&["list"], 0).is_empty());
+        assert_eq!(dlq(&["list", "--all"], 0)[0]["replayed"], json!(true));
+        let batches = |partition| broker.batches("shop_orders-retry", partition).unwrap_or_default().len();
+        assert_eq!((0..64).map(batches).sum::<usize>(), 1, "one record was published");
+        for wrong in [&["list", "--topic", "shop_orders-dlt"][..], &["list", "--topic", "shop_orders", "-g", "x"]] {
+            example(broker, "orders").arg("dlq").args(wrong).run(WORK).with_code(2);
+        }
+    });
+}
+
 /// Waits until a consumer answers on the store's socket.
 fn until_held(store: &Path) {
     let socket = store.with_extension("redb.sock");

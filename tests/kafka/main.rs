@@ -20,6 +20,7 @@ mod inputs;
 mod install;
 mod interference;
 mod interop;
+mod letters;
 mod library;
 mod members;
 mod nodes;
@@ -91,7 +92,7 @@ fn main() -> ExitCode {
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
     let files =
         [inputs::CASES, unclean::CASES, groups::CASES, beside::CASES, statics::CASES, takeover::CASES, nodes::CASES];
-    let faults = [crash::CASES, crash::long_cases()];
+    let faults = [crash::CASES, crash::long_cases(), letters::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files, &faults].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

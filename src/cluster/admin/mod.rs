@@ -18,7 +18,7 @@ pub use topics::{Creation, NewTopic, TopicDescription, create_topics, describe_t
 
 /// Repeats `attempt` while its error says that another try may help, at most `default.api.timeout.ms`. The metadata is
 /// renewed in between, because a moved leader is the usual cause.
-async fn persist<T, A, F>(cluster: &Cluster, attempt: A) -> Result<T>
+pub(crate) async fn persist<T, A, F>(cluster: &Cluster, attempt: A) -> Result<T>
 where
     A: Fn() -> F,
     F: Future<Output = Result<T>>,

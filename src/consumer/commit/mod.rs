@@ -88,6 +88,11 @@ impl Committer {
         Self { desk, tasks }
     }
 
+    /// The group whose positions these are.
+    pub(crate) fn group(&self) -> &str {
+        self.desk.offsets.group()
+    }
+
     /// A partition is ours from now on: its positions may be committed.
     pub(crate) fn admit(&self, partition: i32) {
         self.desk.tray().owned.insert(partition);

@@ -1,7 +1,7 @@
 //! Telling of what is settled: the observer, the counts, the lag.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::super::builder::Observer;
 use super::super::control::Control;
@@ -10,6 +10,15 @@ use super::tales::{Audience, Told};
 use crate::order::Order;
 use crate::place::TopicPartition;
 use crate::store::Outcome;
+
+/// An observer of two consumers.
+pub(crate) type SharedObserver<O> = Arc<Mutex<Observer<O>>>;
+
+/// An observer that tells a shared one.
+pub(crate) fn shared<O: Order>(observer: &SharedObserver<O>) -> Observer<O> {
+    let observer = observer.clone();
+    Box::new(move |settled| (observer.lock().unwrap_or_else(PoisonError::into_inner))(settled))
+}
 
 /// Tells of settled orders.
 pub(crate) struct Teller<O> {
@@ -23,6 +32,13 @@ impl<O: Order> Teller<O> {
     /// Nothing told yet. With a limit, no more than that many records are to be settled.
     pub(crate) fn new(observer: Option<Observer<O>>, control: Control, limit: Option<u64>) -> Self {
         Self { observer, control, limit, summary: Summary::default() }
+    }
+
+    /// Has another teller tell the same observer.
+    pub(crate) fn share_observer(&mut self) -> Option<SharedObserver<O>> {
+        let observer = Arc::new(Mutex::new(self.observer.take()?));
+        self.observer = Some(shared(&observer));
+        Some(observer)
     }
 
     /// Whether anybody listens.

@@ -61,6 +61,12 @@ impl Configured {
         }
         Ok(Self { settings, protocol })
     }
+
+    /// The second member of one process: a static one needs a name of its own.
+    pub(crate) fn second(mut self, suffix: &str) -> Self {
+        self.settings.instance_id.iter_mut().for_each(|instance| instance.push_str(suffix));
+        self
+    }
 }
 
 fn unless_empty(config: &ClientConfig, property: &Property) -> Option<String> {
@@ -90,6 +96,13 @@ mod tests {
         assert_eq!(read(&[("group.protocol", "classic")]).unwrap().protocol, Protocol::Classic);
         let configured = read(&[("group.protocol", "consumer")]).unwrap();
         assert_eq!((configured.protocol, configured.settings.fallback), (Protocol::NextGeneration, Fallback::Refused));
+    }
+
+    #[test]
+    fn the_second_member_of_a_process_is_another_static_member() {
+        let till = read(&[("group.instance.id", "till-3")]).unwrap().second("-retry");
+        assert_eq!(till.settings.instance_id.as_deref(), Some("till-3-retry"));
+        assert_eq!(read(&[]).unwrap().second("-retry").settings.instance_id, None);
     }
 
     #[test]

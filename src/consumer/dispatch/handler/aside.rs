@@ -14,6 +14,7 @@ use futures::FutureExt;
 
 use super::super::super::breaker::{Effect, Event};
 use super::super::super::control::Concern;
+use super::super::super::retry_topic::{is_retry, name_of};
 use super::super::lanes::Lane;
 use super::call::Answer;
 use super::*;
@@ -161,8 +162,10 @@ fn letter(origin: &Origin, item: &Item, (code, reason): (&str, &str)) -> SetAsid
     let topic = Topic::new(origin.id, origin.at.topic.clone());
     let copy = Bytes::copy_from_slice;
     let now = chrono::Utc::now().timestamp_millis();
+    // A record that was replayed keeps its name, also where that came of its first place.
+    let known = is_retry(&topic.name).then(|| name_of(item.record.headers())).flatten();
     SetAside {
-        id: EventId::of(identity.as_ref(), &topic, item.partition, item.offset),
+        id: known.unwrap_or_else(|| EventId::of(identity.as_ref(), &topic, item.partition, item.offset)),
         version: 1,
         kind: DeadLetterKind::DeadLetter,
         code: code.to_owned(),

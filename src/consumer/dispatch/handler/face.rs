@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::task::Poll;
 
+use super::super::super::retry_topic::is_retry;
 use super::call::{Answer, Call};
 use super::*;
 
@@ -24,6 +25,7 @@ where
         let breaker = recorder.watch(Breaker::resumed(self.breaker, position.tripped), Some(partition));
         let mut row = Row::new(self.lives, origin, ledger, tries, breaker);
         row.held = self.held.contains(&partition);
+        row.addressee = is_retry(&topic.name).then(|| self.committer.group().into());
         self.teller.control().show_partition(partition, row.ledger.next());
         self.rows.insert(partition, row);
         self.teller.control().relieve(Concern::Breaker(partition));

@@ -11,6 +11,7 @@ use super::super::super::fetch::Fetched;
 use super::super::super::fetch::prefetch::Hold;
 use super::super::super::ledger::RecordedLedger;
 use super::super::super::record::RecordBytes;
+use super::super::super::retry_topic::{REPLAYED_FOR, is_for_another};
 use super::super::chunk::{Chunks, Next};
 use super::super::decode::Decoder;
 use super::Item;
@@ -55,6 +56,8 @@ pub(super) struct Row {
     pub(super) tries: Tries,
     /// Its position moved since it was noted.
     pub(super) moved: bool,
+    /// It is of a retry topic: the group for which its records must have been replayed.
+    pub(super) addressee: Option<Arc<str>>,
 }
 
 /// A record whose turn comes.
@@ -110,6 +113,7 @@ impl Row {
             worrying: false,
             tries,
             moved: false,
+            addressee: None,
         }
     }
 
@@ -267,7 +271,7 @@ impl Row {
         for record in records {
             let record = record?;
             self.ready_end = record.offset.saturating_add(1);
-            if record.offset < next {
+            if record.offset < next || self.is_for_another(&record) {
                 continue;
             }
             let start = arena.len();
@@ -276,6 +280,11 @@ impl Row {
             self.ready.push_back(Ready { offset, timestamp, start, end: arena.len() });
         }
         Ok(())
+    }
+
+    fn is_for_another(&self, record: &Record<'_>) -> bool {
+        let named = || record.headers.named(REPLAYED_FOR.as_bytes());
+        self.addressee.as_ref().is_some_and(|group| is_for_another(group, named()))
     }
 
     /// Gives back what was fed beyond what is ready. Returns where to go on from.
