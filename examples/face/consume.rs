@@ -152,10 +152,11 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     }
     let control = consumer.control();
     let progress = Progress::new(arguments.flags.quiet, "settled");
-    flights::at_a_panic(control.clone());
+    let (at_a_panic, at_a_signal) = (control.clone(), control.clone());
+    flights::at_a_panic(move || at_a_panic.write_flight(None));
     let (outcome, took) = tokio::select! {
         ended = watched(consumer.run(stop.cancelled_owned()), &control, progress, &lines) => ended,
-        never = flights::at_each_signal(&control) => match never {},
+        never = flights::at_each_signal(move || at_a_signal.write_flight_at_signal()) => match never {},
     };
     Ok(conclude(&arguments.flags, &lines, &backfilled, control.summary(), Some((outcome, took))))
 }

@@ -35,6 +35,8 @@ pub(crate) enum Because {
     Panic,
     /// Somebody asked for it.
     Asked,
+    /// Somebody asked for it by a signal.
+    Signal,
 }
 
 /// Whether what names an order is hashed.
@@ -166,6 +168,14 @@ impl Files {
     /// As [`Files::write`].
     pub(crate) fn asked(&self, to: Option<&Path>) -> Result<Written> {
         self.write(if std::thread::panicking() { Because::Panic } else { Because::Asked }, to)
+    }
+
+    /// Writes a file because a signal asked for it.
+    ///
+    /// # Errors
+    /// As [`Files::write`].
+    pub(crate) fn at_signal(&self) -> Result<Written> {
+        self.write(Because::Signal, None)
     }
 
     /// Writes a file now: this one, or one beside the store. It waits for the disk.

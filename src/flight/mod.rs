@@ -1,7 +1,7 @@
 //! The flight recorder: what the pure machines of a consumer saw and did in the last minutes, to be run again.
 //!
 //! ```text
-//!  membership, ledger, breaker, retries --> Track --line--> Ring (flight.max.bytes) --> <store>.flight-<time>.jsonl
+//!  membership, ledger, breaker, retries, relay --> Track --line--> Ring (flight.max.bytes) --> <store>.flight-<time>.jsonl
 //!                                                                 ^ stall, fence, panic, signal, `orders flight`
 //!  replay(file): the same machines, the recorded events, virtual time --> the same effects, or where they differ
 //! ```

@@ -333,7 +333,7 @@ proptest! {
 
 #[test]
 fn a_header_says_why_the_file_was_written() {
-    let words =
-        [Because::Stall, Because::Fence, Because::Doubt, Because::Panic, Because::Asked].map(|because| json!(because));
-    assert_eq!(words, ["stall", "fence", "doubt", "panic", "asked"].map(Value::from));
+    use Because::{Asked, Doubt, Fence, Panic, Signal, Stall};
+    let words = [Stall, Fence, Doubt, Panic, Asked, Signal].map(|because| json!(because));
+    assert_eq!(words, ["stall", "fence", "doubt", "panic", "asked", "signal"].map(Value::from));
 }

@@ -45,6 +45,7 @@ mod headers;
 mod letterbox;
 mod refusal;
 mod relay;
+pub(crate) mod rounds;
 mod scan;
 mod told;
 mod topics;

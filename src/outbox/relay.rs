@@ -1,11 +1,12 @@
-//! The task that publishes a store's events as they come.
+//! The task that publishes a store's events as they come: it does what [`Rounds`] decides.
 //!
 //! ```text
-//!  news, start, a failure's wait --> round: page by page, waiting() -> post -> receipts -> published()
-//!                                      | all gone: ready again        | something stays: health says why
+//!  store --pages, news--> Rounds --publish--> topics
+//!    ^                      |  ^                 |
+//!    +------ let go --------+  +--- receipts ----+        something stays: health says why
 //! ```
-//! A round tries every event once, so one that cannot be written holds up no other.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
+use super::rounds::{Effect, Event, Fault, Page, Rounds, Row};
 use super::topics::Topics;
 use crate::backoff::Backoff;
 use crate::consumer::companion::Companion;
@@ -44,22 +46,13 @@ struct Stays {
     why: Option<String>,
 }
 
-/// What could not be published in one round.
+/// The letters of a page, and what became of those that the producer took.
 #[derive(Default)]
-struct Failed {
-    /// These take nothing now.
-    topics: Vec<String>,
-    first: Option<Error>,
-}
-
-impl Failed {
-    fn note(&mut self, topic: String, error: Error) {
-        // A record that is too large says nothing about the others.
-        if error.code() != ErrorCode::TooLarge && !self.topics.contains(&topic) {
-            self.topics.push(topic);
-        }
-        self.first.get_or_insert(error);
-    }
+struct Desk {
+    letters: Vec<(u64, SetAside)>,
+    posted: Vec<(u64, Pending)>,
+    /// What failed first in this round.
+    why: Option<String>,
 }
 
 impl Relay {
@@ -97,26 +90,34 @@ impl Companion for Relay {
 impl Work {
     async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut news = self.office.news();
-        let (mut done, mut failures) = (0, 0_u32);
-        loop {
-            news.mark_unchanged();
-            match self.round(&mut done).await {
-                Err(error) if error.code() == ErrorCode::Closed => return,
-                Err(error) => {
-                    self.stays().why.get_or_insert_with(|| told(&error));
-                    failures = failures.saturating_add(1);
-                    self.control.concern(Concern::Outbox, self.complaint());
-                    tracing::warn!(failures, reason = self.complaint(), "the outbox is not relayed");
-                    tokio::time::sleep(self.backoff.delay(failures - 1, fastrand::f64())).await;
-                }
-                Ok(()) => {
-                    failures = 0;
-                    self.control.relieve(Concern::Outbox);
-                    tokio::select! {
-                        biased;
-                        changed = news.changed() => if changed.is_err() { return },
-                        () = stop.cancelled() => return,
+        news.mark_unchanged();
+        let mut rounds = self.control.flights().recorder().watch(Rounds::default(), None);
+        let (mut desk, mut events) = (Desk::default(), VecDeque::from([Event::News]));
+        while let Some(event) = events.pop_front() {
+            for effect in rounds.step(event) {
+                match effect {
+                    Effect::Read(after) => events.push_back(self.read(&mut desk, after).await),
+                    Effect::Publish(number) => events.push_back(self.publish(&mut desk, number).await),
+                    Effect::Await => self.receipts(&mut desk, &mut events).await,
+                    Effect::LetGo(gone) => events.push_back(self.let_go(&mut desk, gone).await),
+                    Effect::Stay(events) => self.tell(&desk, usize::try_from(events).unwrap_or(usize::MAX)),
+                    Effect::Wait(failures) => {
+                        self.stays().why = desk.why.take();
+                        self.control.concern(Concern::Outbox, self.complaint());
+                        tracing::warn!(failures, reason = self.complaint(), "the outbox is not relayed");
+                        tokio::time::sleep(self.backoff.delay(failures, fastrand::f64())).await;
+                        news.mark_unchanged();
+                        events.push_back(Event::Due);
                     }
+                    Effect::Rest => {
+                        self.control.relieve(Concern::Outbox);
+                        events.push_back(tokio::select! {
+                            biased;
+                            changed = news.changed() => if changed.is_ok() { Event::News } else { Event::Stopped },
+                            () = stop.cancelled() => Event::Stopped,
+                        });
+                    }
+                    Effect::End => return,
                 }
             }
         }
@@ -127,68 +128,64 @@ impl Work {
         format!("{} dead letters or refusals wait to be relayed: {}", stays.events, stays.why.unwrap_or_default())
     }
 
-    /// Tries every event behind number `done` once, and moves that over those that are gone.
-    async fn round(&self, done: &mut u64) -> Result<()> {
-        let (mut at, mut left, mut failed) = (*done, 0, Failed::default());
-        let mut first_left = None;
-        loop {
-            let page = self.office.waiting(at).await?;
-            let (is_last, until) = (page.is_last, page.until);
-            let stay = self.publish(page, &mut failed).await?;
-            left += stay.len();
-            first_left = first_left.or(stay.first().copied());
-            at = until;
-            if is_last {
-                break;
-            }
-        }
-        *done = first_left.map_or(at, |first| first.saturating_sub(1));
-        *self.stays() = Stays { events: left, why: failed.first.as_ref().map(told) };
-        failed.first.map_or(Ok(()), Err)
+    fn tell(&self, desk: &Desk, events: usize) {
+        *self.stays() = Stays { events, why: desk.why.clone() };
     }
 
-    /// Publishes a page. Returns the events that stay.
-    async fn publish(&self, page: Waiting, failed: &mut Failed) -> Result<Vec<u64>> {
-        let (mut gone, mut stay, mut posted) = (page.spent, Vec::new(), Vec::new());
-        for (event, letter) in &page.letters {
-            let topic = self.topics.of(letter);
-            if failed.topics.contains(&topic) {
-                stay.push(*event);
-                continue;
+    async fn read(&self, desk: &mut Desk, after: u64) -> Event {
+        match self.office.waiting(after).await {
+            Ok(Waiting { letters, spent, until, is_last }) => {
+                let row = |(number, letter): &(u64, SetAside)| Row { number: *number, topic: self.topics.of(letter) };
+                let rows = letters.iter().map(row).collect();
+                desk.letters = letters;
+                desk.posted.clear();
+                Event::Page(Page { rows, spent, until, is_last })
             }
-            let accepted = match self.topics.post(letter).await {
-                Err(error) if error.code() == ErrorCode::TooLarge => self.in_brief(letter, &error).await,
-                accepted => accepted,
-            };
-            match accepted {
-                Ok(pending) => posted.push((*event, letter, topic, pending)),
-                Err(error) => {
-                    stay.push(*event);
-                    failed.note(topic, error);
+            Err(error) => desk.store_failed(&error),
+        }
+    }
+
+    async fn publish(&self, desk: &mut Desk, number: u64) -> Event {
+        let Some((_, letter)) = desk.letters.iter().find(|(known, _)| *known == number) else {
+            return Event::Unwritten(number, Fault::Record);
+        };
+        let accepted = match self.topics.post(letter).await {
+            Err(error) if error.code() == ErrorCode::TooLarge => self.in_brief(letter, &error).await,
+            accepted => accepted,
+        };
+        match accepted {
+            Ok(pending) => {
+                desk.posted.push((number, pending));
+                Event::Accepted(number)
+            }
+            Err(error) => desk.unwritten(number, &error),
+        }
+    }
+
+    async fn receipts(&self, desk: &mut Desk, events: &mut VecDeque<Event>) {
+        for (number, pending) in std::mem::take(&mut desk.posted) {
+            let letter = desk.letters.iter().find(|(known, _)| *known == number).map(|(_, letter)| letter);
+            let written = match (pending.await, letter) {
+                (Err(error), Some(letter)) if error.code() == ErrorCode::TooLarge => {
+                    match self.in_brief(letter, &error).await {
+                        Ok(pending) => pending.await,
+                        Err(error) => Err(error),
+                    }
                 }
-            }
-        }
-        for (event, letter, topic, pending) in posted {
-            let written = match pending.await {
-                Err(error) if error.code() == ErrorCode::TooLarge => match self.in_brief(letter, &error).await {
-                    Ok(pending) => pending.await,
-                    Err(error) => Err(error),
-                },
-                written => written,
+                (written, _) => written,
             };
-            match written {
-                Ok(_) => gone.push(event),
-                Err(error) => {
-                    stay.push(event);
-                    failed.note(topic, error);
-                }
-            }
+            events.push_back(match written {
+                Ok(_) => Event::Written(number),
+                Err(error) => desk.unwritten(number, &error),
+            });
         }
-        if !gone.is_empty() {
-            self.office.published(gone).await?;
+    }
+
+    async fn let_go(&self, desk: &mut Desk, gone: Vec<u64>) -> Event {
+        match self.office.published(gone).await {
+            Ok(()) => Event::Gone,
+            Err(error) => desk.store_failed(&error),
         }
-        stay.sort_unstable();
-        Ok(stay)
     }
 
     /// A record that is too large for its topic is told of without its bytes, which the store keeps: nobody can make it
@@ -205,5 +202,19 @@ impl Work {
 
     fn stays(&self) -> std::sync::MutexGuard<'_, Stays> {
         self.stays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Desk {
+    fn unwritten(&mut self, number: u64, error: &Error) -> Event {
+        self.why.get_or_insert_with(|| told(error));
+        // A record that is too large says nothing about the others.
+        let is_alone = error.code() == ErrorCode::TooLarge;
+        Event::Unwritten(number, if is_alone { Fault::Record } else { Fault::Topic })
+    }
+
+    fn store_failed(&mut self, error: &Error) -> Event {
+        self.why.get_or_insert_with(|| told(error));
+        Event::Failed(if error.code() == ErrorCode::Closed { Fault::Closed } else { Fault::Store })
     }
 }

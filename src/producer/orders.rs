@@ -175,6 +175,14 @@ impl<O: Order> OrderProducer<O> {
         self.records.write_flight(to)
     }
 
+    /// As [`OrderProducer::write_flight`], in `flight.dir`: the file says that a signal asked for it.
+    ///
+    /// # Errors
+    /// As [`RecordProducer::write_flight`].
+    pub fn write_flight_at_signal(&self) -> Result<Written> {
+        self.records.write_flight_at_signal()
+    }
+
     /// Takes no more orders, flushes at most `shutdown.timeout.ms`, and ends. What is not acknowledged by then fails.
     ///
     /// # Errors

@@ -164,6 +164,14 @@ impl RecordProducer {
         self.0.core.settings.flights.asked(to)
     }
 
+    /// As [`RecordProducer::write_flight`], in `flight.dir`: the file says that a signal asked for it.
+    ///
+    /// # Errors
+    /// As [`RecordProducer::write_flight`].
+    pub fn write_flight_at_signal(&self) -> Result<Written> {
+        self.0.core.settings.flights.at_signal()
+    }
+
     /// Takes no more records, flushes at most `shutdown.timeout.ms`, and ends. What is not acknowledged by then fails.
     ///
     /// # Errors

@@ -221,6 +221,53 @@ async fn nothing_of_an_order_or_its_customer_is_in_a_recording() {
     broker.shutdown().await;
 }
 
+#[tokio::test]
+async fn a_position_that_somebody_else_moves_writes_what_led_to_it() {
+    let (broker, shop, folder) = (broker(1).await, Shop::new(), tempfile::tempdir().unwrap());
+    let config = config(&broker).set("flight.dir", folder.path().to_str().unwrap()).unwrap();
+    write(&broker, 0, &nameless(0..10));
+    write_dead(&broker);
+    let store = faulty::FaultyStore::new(shop.store());
+    let consumer = InventoryConsumer::builder(&config).store(store.clone()).build().await.unwrap();
+    let control = consumer.control();
+    let run = tokio::spawn(consumer.run(std::future::pending()));
+    settled(&control, 11).await;
+    store.fail([faulty::Fault::Overtake]);
+    write(&broker, 0, &nameless(10..20));
+    settled(&control, 21).await;
+    let replay = again(&recorded(folder.path(), 1).await);
+    assert_eq!(replay.header.because, "fence");
+    assert_same(&replay, 5);
+    // The relay of what was set aside is a machine as well.
+    for words in ["Read(0)", "Rest"] {
+        assert!(has(&replay, "outbox#", words), "{words}: {replay}");
+    }
+    control.drain();
+    run.await.unwrap().unwrap();
+    broker.shutdown().await;
+}
+
+/// Writes a record that is no order.
+fn write_dead(broker: &DevBroker) {
+    let entry = Entry { value: Some(b"{}".to_vec()), ..entry(0, "p0") };
+    write(broker, 0, &[entry]);
+}
+
+#[tokio::test]
+async fn a_panic_of_a_consumers_task_writes_what_led_to_it() {
+    let (broker, folder) = (broker(1).await, tempfile::tempdir().unwrap());
+    let config = config(&broker).set("flight.dir", folder.path().to_str().unwrap()).unwrap();
+    write(&broker, 0, &entries(0..10));
+    let handler = |_: Delivered<InventoryOrder>| async { Ok::<_, Failure>(Outcome::Done) };
+    let builder = InventoryConsumer::builder(&config).group(GROUP).handler(handler);
+    let consumer = builder.observe(|_| panic!("a bug of the test's own")).build().await.unwrap();
+    assert!(tokio::spawn(consumer.run(std::future::pending())).await.unwrap_err().is_panic());
+    let replay = again(&recorded(folder.path(), 1).await);
+    assert_eq!(replay.header.because, "panic");
+    assert!(has(&replay, "next_generation#1", "ASSIGNED"), "{replay}");
+    broker.shutdown().await;
+}
+
 /// The recording within the text of an emitted test.
 fn recording_of(test: &str) -> &str {
     let (_, rest) = test.split_once("r#\"").unwrap();

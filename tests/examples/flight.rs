@@ -15,6 +15,35 @@ fn orders_flight(arguments: &[&str], code: i32) -> Vec<Value> {
     ndjson::parse(run.with_code(code).stdout.lines())
 }
 
+/// Why the recordings in a folder were written, the oldest first; one that was asked for by name is not among them.
+fn because(folder: &Path) -> Vec<String> {
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("a file").path()).collect();
+    files.retain(|file| text(file).contains(".flight-"));
+    files.sort();
+    let header = |file| std::fs::read_to_string(file).expect("it is there").lines().next().map(ToOwned::to_owned);
+    let headers = files.into_iter().filter_map(header).collect::<Vec<_>>();
+    let headers = ndjson::parse(headers.iter().map(String::as_str));
+    headers.iter().map(|header| header["because"].as_str().expect("a reason").to_owned()).collect()
+}
+
+#[test]
+fn a_producer_that_is_sent_a_signal_writes_a_recording_and_goes_on() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = format!("flight.dir={}", text(folder.path()));
+        let producer =
+            example(broker, "delivery_producer").args(["-q", "--generate", "--rate", "50", "-X", &dir]).start();
+        let sending = || broker.offsets("delivery_orders", 0).is_ok().then_some(());
+        support::wait::until("it is sending", WORK, sending);
+        producer.signal(Signal::User);
+        producer.await_stderr("it says where", WORK, |line| line.contains("recorded in"));
+        producer.signal(Signal::Terminate);
+        producer.finish(WORK).ok();
+        assert_eq!(because(folder.path()), ["signal"]);
+    });
+}
+
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
@@ -55,6 +84,7 @@ fn a_running_consumer_writes_what_its_machines_did_and_the_file_is_run_again() {
         running.await_stderr("it says where", WORK, |line| line.contains("recorded in"));
         running.signal(Signal::Terminate);
         running.finish(WORK).ok();
+        assert_eq!(because(folder.path()), ["asked", "signal"]);
 
         let recording = std::fs::read_to_string(&to).expect("it is there");
         let changed = recording.replacen("\"FindCoordinator\"", "\"FallBack\"", 1);

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::finish::{Ending, main_of};
 use super::flags::Flags;
+use super::flights;
 use super::output::Lines;
 use inputs::Inputs;
 use reading::Reader;
@@ -87,6 +88,20 @@ async fn run<O: Order + Generate>(arguments: Arguments, stop: CancellationToken)
         let topic = arguments.topic.clone().unwrap_or_else(|| O::TOPIC.to_owned());
         OrderProducer::<O>::builder(&config).topic(topic).connect().await?
     };
+    let (at_a_panic, at_a_signal) = (producer.clone(), producer.clone());
+    flights::at_a_panic(move || at_a_panic.write_flight(None));
+    tokio::select! {
+        ending = produce((arguments, inputs, rejects), producer, lines, stop) => ending,
+        never = flights::at_each_signal(move || at_a_signal.write_flight_at_signal()) => match never {},
+    }
+}
+
+async fn produce<O: Order + Generate>(
+    (arguments, inputs, rejects): (Arguments, Inputs, Option<RejectFile>),
+    producer: OrderProducer<O>,
+    lines: Lines,
+    stop: CancellationToken,
+) -> Result<Ending> {
     let (feed, entries) = mpsc::channel(READ_AHEAD);
     let reader = Reader { feed, stop: stop.clone(), left: arguments.count, rejects };
     let reading = tokio::task::spawn_blocking(move || reader.read_all(&inputs));

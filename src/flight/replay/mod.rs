@@ -44,7 +44,7 @@ pub struct Header {
     pub flight: u16,
     /// The version of the library that wrote it.
     pub version: String,
-    /// Why it was written: `stall`, `fence`, `panic` or `asked`.
+    /// Why it was written: `stall`, `fence`, `doubt`, `panic`, `asked` or `signal`.
     pub because: String,
     /// When it was written, in milliseconds since 1970.
     pub written: i64,

@@ -20,6 +20,7 @@ use crate::consumer::group::classic::Classic;
 use crate::consumer::group::next_generation::NextGeneration;
 use crate::consumer::ledger::Ledger;
 use crate::flight::Machine;
+use crate::outbox::rounds::Rounds;
 use crate::producer::idempotence::Lane;
 use crate::{Error, ErrorCode, Result};
 
@@ -157,6 +158,7 @@ impl<R> Players<R> {
             RetryConfig::KIND if form == RetryConfig::FORM => player::<RetryConfig>(state)?,
             Classic::KIND if form == Classic::FORM => player::<Classic>(state)?,
             NextGeneration::KIND if form == NextGeneration::FORM => player::<NextGeneration>(state)?,
+            Rounds::KIND if form == Rounds::FORM => player::<Rounds>(state)?,
             _ => return Ok(None),
         }))
     }
