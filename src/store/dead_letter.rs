@@ -1,8 +1,9 @@
 //! What is kept of a record that was refused or set aside.
 
 use super::pack::{Unpack, put_bytes, put_i64, put_optional, put_u64};
-use super::{DeadLetterKind, DeadLetterState, Original};
-use crate::Result;
+use super::{DeadLetter, DeadLetterKind, DeadLetterState, Original};
+use crate::order::{IDENTITY_HEADER, Identity, Order};
+use crate::{Error, ErrorCode, Result};
 
 /// A dead letter or a refusal, without the record's bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +122,55 @@ impl Spot {
     fn decode(row: &mut Unpack<'_>) -> Result<Self> {
         Ok(Self { topic: row.u32()?, partition: row.i32()?, offset: row.i64()? })
     }
+}
+
+/// The record of an order that the effect refused, as a producer would write it.
+pub(crate) fn rebuilt<O: Order>(order: &O, identity: Option<&Identity>) -> Original {
+    let mut value = Vec::with_capacity(order.encoded_len());
+    order.encode(&mut value);
+    let header = |identity| (IDENTITY_HEADER.as_bytes().into(), Some(header_of(identity).into()));
+    Original {
+        key: Some(bytes::Bytes::copy_from_slice(order.key())),
+        value: Some(value.into()),
+        headers: identity.map(header).into_iter().collect(),
+    }
+}
+
+/// A letter that failed now.
+pub(crate) fn letter_of(
+    kind: DeadLetterKind,
+    cause: &DeadLetter,
+    identity: Option<&Identity>,
+    (spot, timestamp): (Spot, i64),
+    now: i64,
+) -> Letter {
+    Letter {
+        kind,
+        state: DeadLetterState::Open,
+        code: cause.code.clone().into_owned(),
+        reason: cause.reason.clone(),
+        identity: identity.map(header_of),
+        first: spot,
+        timestamp,
+        attempts: cause.attempts.max(1),
+        copies: 1,
+        failed: (now, now),
+        version: 1,
+        bytes: 0,
+    }
+}
+
+/// The identity as its header has it.
+pub(crate) fn header_of(identity: &Identity) -> Vec<u8> {
+    let mut header = Vec::with_capacity(identity.header_len());
+    identity.write_header(&mut header);
+    header
+}
+
+/// The room for dead letters is used up.
+pub(crate) fn full(max_bytes: u64) -> Error {
+    Error::new(ErrorCode::StoreFull, format!("dead letters have used up their {max_bytes} bytes"))
+        .remedy("replay or discard some with `orders dlq`, or raise dead_letters.max.bytes")
 }
 
 /// Appends a record's bytes.

@@ -92,6 +92,14 @@ pub(crate) fn read_movement<'a>(row: &mut Unpack<'a>, products: &mut Vec<&'a str
     Ok((product, row.i64()?))
 }
 
+/// Passes over what [`put_movement`] wrote.
+pub(crate) fn skip_movement(row: &mut Unpack<'_>) -> Result<()> {
+    if row.u64()? == 0 {
+        row.bytes()?;
+    }
+    row.i64().map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

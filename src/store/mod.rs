@@ -17,8 +17,10 @@ mod backfill;
 mod batch;
 mod dead_letter;
 mod delivery;
+mod delivery_line;
 mod destination;
 mod event_id;
+mod failures;
 mod inventory;
 mod ledger;
 mod letter_rows;
@@ -26,9 +28,12 @@ mod outbox;
 mod outcome;
 mod pack;
 mod position;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod query;
 mod ranges;
 mod redb;
+mod rows;
 mod schedule;
 mod settled;
 mod standing;
@@ -49,6 +54,8 @@ pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, Orig
 pub use self::outbox::OutboxRow;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic, Tried};
+#[cfg(feature = "postgres")]
+pub use self::postgres::{PostgresDeliveries, PostgresInventory, PostgresSettings, PostgresStore, migrate};
 pub use self::query::{
     AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
     SteeredRow, StockRow,

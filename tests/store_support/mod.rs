@@ -1,12 +1,21 @@
 //! What the tests of the store share: batches that are quick to write down.
 
-#![allow(dead_code, unreachable_pub, reason = "each test program uses a part of it")]
+#![allow(dead_code, unreachable_pub, unused_imports, unused_macros, reason = "each test program uses a part of it")]
+#![allow(async_fn_in_trait, missing_docs, reason = "the trait and the cases are for our own tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+pub mod cases;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use orderflow::order::{Identity, InventoryOrder, Movement, Source};
+use orderflow::ErrorCode;
+use orderflow::order::{DeliveryOrder, Identity, InventoryOrder, Movement, Source};
 use orderflow::place::TopicId;
-use orderflow::store::{Applied, Batch, DeadLetter, Entry, Original, Outcome, Part, Position, Settled, Topic, Work};
+use orderflow::store::{
+    Applied, Batch, DeadLetter, DeliveryPolicy, Entry, Original, Outcome, Part, Position, RedbDeliveries,
+    RedbInventory, RedbSettings, Retention, Settled, Store, StoreReader, Topic, Work,
+};
 
 /// A folder that is removed in the end, with the path of a store in it.
 pub fn place() -> (tempfile::TempDir, PathBuf) {
@@ -68,3 +77,147 @@ pub fn outcomes(applied: &Applied) -> Vec<Outcome> {
     assert_eq!(applied.parts.len(), 1);
     applied.parts[0].outcomes.clone()
 }
+
+/// Where a store is kept that outlives its processes.
+pub trait Home: Sized {
+    type Inventory: Store<InventoryOrder>;
+    type Deliveries: Store<DeliveryOrder>;
+
+    /// An empty place.
+    async fn new() -> Self;
+
+    /// Opens the store, also right after its last process was killed.
+    async fn open_with(&self, terms: Terms) -> Self::Inventory;
+
+    async fn open(&self) -> Self::Inventory {
+        self.open_with(Terms::default()).await
+    }
+
+    async fn open_deliveries(&self, policy: DeliveryPolicy) -> Self::Deliveries;
+
+    async fn reader(&self, store: &Self::Inventory) -> StoreReader;
+
+    async fn delivery_reader(&self, store: &Self::Deliveries) -> StoreReader;
+}
+
+/// Settings that every store has.
+#[derive(Clone, Copy)]
+pub struct Terms {
+    pub retention: Retention,
+    pub dead_letters_max_bytes: u64,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { retention: Retention::default(), dead_letters_max_bytes: 1 << 30 }
+    }
+}
+
+/// A folder with files of the embedded store.
+pub struct Redb {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Home for Redb {
+    type Inventory = RedbInventory;
+    type Deliveries = RedbDeliveries;
+
+    async fn new() -> Self {
+        let (folder, path) = place();
+        Self { folder, path }
+    }
+
+    /// A killed store is free once its thread has ended.
+    async fn open_with(&self, terms: Terms) -> RedbInventory {
+        let mut settings = RedbSettings::default();
+        settings.retention = terms.retention;
+        settings.dead_letters_max_bytes = terms.dead_letters_max_bytes;
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        loop {
+            match RedbInventory::open_with(&self.path, "inventory", settings) {
+                Err(error) if error.code() == ErrorCode::StoreLocked && std::time::Instant::now() < deadline => {
+                    tokio::task::yield_now().await;
+                }
+                opened => return opened.unwrap(),
+            }
+        }
+    }
+
+    async fn open_deliveries(&self, policy: DeliveryPolicy) -> RedbDeliveries {
+        let path = self.folder.path().join("delivery.redb");
+        RedbDeliveries::open_with(path, "delivery", RedbSettings::default(), policy).unwrap()
+    }
+
+    /// Through the socket, as another process asks.
+    async fn reader(&self, _store: &RedbInventory) -> StoreReader {
+        StoreReader::open(&self.path).await.unwrap()
+    }
+
+    async fn delivery_reader(&self, store: &RedbDeliveries) -> StoreReader {
+        store.reader()
+    }
+}
+
+/// Makes each case a test on the embedded store.
+macro_rules! on_redb {
+    ($module:ident: $($case:ident),*) => {
+        $(
+            #[tokio::test]
+            async fn $case() {
+                store_support::cases::$module::$case::<store_support::Redb>().await;
+            }
+        )*
+    };
+}
+pub(crate) use on_redb;
+
+/// Hands the cases of `rules` to a macro.
+macro_rules! rule_cases {
+    ($with:ident) => {
+        $with! { rules:
+            r1_effect_and_position_are_committed_together, r2_an_old_version_changes_nothing_in_any_part, r3_the_start_is_read_from_the_store_and_set_before_the_first_fetch, r4_the_position_moves_over_settled_offsets_only, r5_a_repeat_after_a_lost_answer_has_the_same_answer_and_no_second_effect, a_dropped_call_leaves_the_store_whole_and_its_repeat_gives_the_answer, r5_two_copies_that_fail_in_one_batch_have_their_own_answers_again
+        }
+    };
+}
+pub(crate) use rule_cases;
+
+/// Hands the cases of `letters` to a macro.
+macro_rules! letter_cases {
+    ($with:ident) => {
+        $with! { letters:
+            another_failing_copy_raises_the_attempts_and_a_copy_that_applies_closes_the_letter, a_record_without_identity_is_known_by_its_place, a_refusal_is_an_effect_and_its_copies_are_duplicates, when_dead_letters_have_no_room_left_nothing_of_the_batch_is_applied
+        }
+    };
+}
+pub(crate) use letter_cases;
+
+/// Hands the cases of `forget` to a macro.
+macro_rules! forget_cases {
+    ($with:ident) => {
+        $with! { forget:
+            identities_are_forgotten_by_the_logs_time_and_not_before, nothing_younger_than_the_topics_own_retention_is_forgotten, a_record_of_the_far_future_does_not_make_the_store_forget, beyond_the_most_keys_the_oldest_are_forgotten_and_counted, a_source_that_spans_many_chunks_is_forgotten_whole
+        }
+    };
+}
+pub(crate) use forget_cases;
+
+/// Hands the cases of `asking` to a macro.
+macro_rules! asking_cases {
+    ($with:ident) => {
+        $with! { asking:
+            movements_dead_letters_and_positions_are_listed, a_long_listing_comes_in_pages_and_each_product_once_in_order, a_delivery_is_scheduled_once_within_capacity_and_keeps_its_name, a_backfilled_order_is_found_in_the_topic_as_a_duplicate_and_has_no_place
+        }
+    };
+}
+pub(crate) use asking_cases;
+
+/// Hands the cases of `model` to a macro.
+macro_rules! model_cases {
+    ($with:ident) => {
+        $with! { model:
+            settled_sets_stay_empty_while_nothing_waits
+        }
+    };
+}
+pub(crate) use model_cases;

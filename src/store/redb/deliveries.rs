@@ -4,15 +4,13 @@ use redb::Table;
 
 use super::effect::{At, Decision, Effect, EffectTable, Written};
 use super::fault::fault;
-use crate::order::{DeliveryOrder, Order};
+use crate::order::DeliveryOrder;
+use crate::store::delivery_line::{DeliveryLine, NO_DAY};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
-use crate::store::pack::{Unpack, put_bytes, put_i64, put_optional, put_u64};
+use crate::store::pack::Unpack;
 use crate::store::schedule::Calendar;
 use crate::store::{DeliveryPolicy, HORIZON_DAYS};
 use crate::{Error, ErrorCode, Result};
-
-/// The code of an order for which no day has capacity left.
-const NO_DAY: &str = "DLV-NO-DAY";
 
 /// Deliveries to customers.
 #[derive(Debug)]
@@ -20,24 +18,6 @@ pub(super) struct Deliveries {
     policy: DeliveryPolicy,
     calendar: Calendar,
     value: Vec<u8>,
-}
-
-/// What a delivery adds to its line of the ledger.
-#[derive(Debug)]
-pub(super) struct DeliveryLine<'a> {
-    pub(super) product_id: &'a str,
-    pub(super) quantity: u32,
-    /// The day of delivery, counted from 1970-01-01.
-    pub(super) day: i32,
-}
-
-impl<'a> DeliveryLine<'a> {
-    pub(super) fn read(row: &mut Unpack<'a>) -> Result<Self> {
-        let line = Self { product_id: row.text()?, quantity: row.u32()?, day: row.i32()? };
-        // The whole order, where it says to whom the goods go: a relay reads it from here.
-        row.optional()?;
-        Ok(line)
-    }
 }
 
 impl Effect for Deliveries {
@@ -74,15 +54,7 @@ impl Effect for Deliveries {
             return Ok(Decision::Refused { code: NO_DAY, reason });
         };
         let out = row.order(at.offset, at.timestamp, at.identity, order.order_id());
-        put_bytes(order.product_id().as_bytes(), out);
-        put_u64(u64::from(order.quantity()), out);
-        put_i64(i64::from(day), out);
-        let has_particulars = order.customer().is_some() || order.delivery_address().is_some();
-        if has_particulars {
-            self.value.clear();
-            order.encode(&mut self.value);
-        }
-        put_optional(has_particulars.then_some(self.value.as_slice()), out);
+        DeliveryLine::write(order, day, &mut self.value, out);
         Ok(Decision::Applied)
     }
 

@@ -18,7 +18,7 @@ use super::effect::{At, Decision, Effect, EffectTable, Written};
 use super::fault::fault;
 use crate::Result;
 use crate::order::InventoryOrder;
-use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, read_movement};
+use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, read_movement, skip_movement};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::pack::Unpack;
 
@@ -103,10 +103,7 @@ impl Effect for Inventory {
     }
 
     fn skip(line: &mut Unpack<'_>) -> Result<()> {
-        if line.u64()? == 0 {
-            line.bytes()?;
-        }
-        line.i64().map(drop)
+        skip_movement(line)
     }
 
     fn begin_row(&mut self) {

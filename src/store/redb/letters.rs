@@ -8,10 +8,10 @@ use redb::{ReadableDatabase, ReadableTable};
 use super::fault::fault;
 use super::tables::{DEAD_LETTERS, Tables, bytes_of};
 use super::totals::Totals;
-use crate::order::{IDENTITY_HEADER, Identity, Order};
-use crate::store::dead_letter::{Letter, Spot, encode_original};
-use crate::store::{DeadLetter, DeadLetterState, EventId, Original, OutboxRow};
-use crate::{Error, ErrorCode, Result};
+use crate::Result;
+use crate::order::Identity;
+use crate::store::dead_letter::{Letter, Spot, encode_original, full, header_of};
+use crate::store::{DeadLetterState, EventId, Original, OutboxRow};
 
 /// How many open letters are known by heart; beyond it each applied order is looked up.
 const KNOWN_MAX: usize = 100_000;
@@ -149,51 +149,4 @@ impl Desk<'_, '_> {
         self.tables.dead_letters.insert(id.as_bytes(), row.as_slice()).map_err(fault)?;
         Ok(())
     }
-}
-
-/// The record of an order that the effect refused, as a producer would write it.
-pub(super) fn rebuilt<O: Order>(order: &O, identity: Option<&Identity>) -> Original {
-    let mut value = Vec::with_capacity(order.encoded_len());
-    order.encode(&mut value);
-    let header = |identity| (IDENTITY_HEADER.as_bytes().into(), Some(header_of(identity).into()));
-    Original {
-        key: Some(bytes::Bytes::copy_from_slice(order.key())),
-        value: Some(value.into()),
-        headers: identity.map(header).into_iter().collect(),
-    }
-}
-
-/// A letter that failed now.
-pub(super) fn letter_of(
-    kind: crate::store::DeadLetterKind,
-    cause: &DeadLetter,
-    identity: Option<&Identity>,
-    (spot, timestamp): (Spot, i64),
-    now: i64,
-) -> Letter {
-    Letter {
-        kind,
-        state: DeadLetterState::Open,
-        code: cause.code.clone().into_owned(),
-        reason: cause.reason.clone(),
-        identity: identity.map(header_of),
-        first: spot,
-        timestamp,
-        attempts: cause.attempts.max(1),
-        copies: 1,
-        failed: (now, now),
-        version: 1,
-        bytes: 0,
-    }
-}
-
-fn header_of(identity: &Identity) -> Vec<u8> {
-    let mut header = Vec::with_capacity(identity.header_len());
-    identity.write_header(&mut header);
-    header
-}
-
-fn full(max_bytes: u64) -> Error {
-    Error::new(ErrorCode::StoreFull, format!("dead letters have used up their {max_bytes} bytes"))
-        .remedy("replay or discard some with `orders dlq`, or raise dead_letters.max.bytes")
 }

@@ -8,7 +8,6 @@ use std::ops::Bound;
 use redb::{ReadTransaction, ReadableTable};
 
 use super::again::applied_since;
-use super::deliveries::DeliveryLine;
 use super::effect::table_of;
 use super::fault::fault;
 use super::format::{self, read_totals};
@@ -18,17 +17,15 @@ use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, STARTS, bytes_of};
 use super::topics::Topics;
 use super::verify::verify;
-use crate::order::{DeliveryOrder, Identity, InventoryOrder, Order};
+use crate::order::{DeliveryOrder, InventoryOrder};
 use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::delivery_line::DeliveryLine;
 use crate::store::inventory::{Stock, read_movement};
-use crate::store::ledger::{Head, LedgerReader, Line};
+use crate::store::ledger::LedgerReader;
 use crate::store::pack::Unpack;
-use crate::store::schedule::date_of_day;
+use crate::store::rows::{delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row};
 use crate::store::standing::Standing;
-use crate::store::{
-    ADOPTED, BACKFILL, DeadLetterRow, DeadLetterState, DeliveryRow, EventId, IdentityRow, Lifecycle, MovementRow,
-    OriginalRow, PositionRow, Query, Row, StockRow, Text, Topic,
-};
+use crate::store::{ADOPTED, BACKFILL, EventId, IdentityRow, PositionRow, Query, Row, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many rows a page has; one of the ledger has as many more as the last of its rows.
@@ -62,7 +59,7 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
     shared.read(|transaction| match query {
         Query::Identity => identity(transaction).map(Page::from),
         Query::Stock { products } => {
-            demand::<InventoryOrder>(shared, "stock")?;
+            demand::<InventoryOrder>(shared.identity(), "stock")?;
             if products.is_empty() {
                 stock(transaction, cursor)
             } else {
@@ -70,11 +67,11 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
             }
         }
         Query::Movements { orders } => {
-            demand::<InventoryOrder>(shared, "movements")?;
+            demand::<InventoryOrder>(shared.identity(), "movements")?;
             movements(transaction, orders, cursor)
         }
         Query::Deliveries { orders } => {
-            demand::<DeliveryOrder>(shared, "deliveries")?;
+            demand::<DeliveryOrder>(shared.identity(), "deliveries")?;
             deliveries(transaction, orders, cursor)
         }
         Query::DeadLetters { all } => letters(transaction, *all, cursor),
@@ -86,14 +83,6 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
         }
         Query::Verify => verify(shared, transaction).map(|audit| vec![Row::Audit(audit)].into()),
     })
-}
-
-fn demand<O: Order>(shared: &Shared, what: &str) -> Result<()> {
-    let keeps = &shared.identity().order_type;
-    if keeps == O::TYPE {
-        return Ok(());
-    }
-    Err(Error::new(ErrorCode::StoreForeign, format!("the store keeps {keeps} orders, so it has no {what}")))
 }
 
 fn identity(transaction: &ReadTransaction) -> Result<Vec<Row>> {
@@ -150,40 +139,17 @@ fn stock_of(transaction: &ReadTransaction, products: &[String]) -> Result<Vec<Ro
     Ok(rows)
 }
 
-fn stock_row(name: &str, stock: &Stock) -> Row {
-    Row::Stock(StockRow {
-        product_id: name.to_owned(),
-        stock: stock.pieces,
-        movements: stock.movements,
-        last_movement: instant(stock.last),
-    })
-}
-
 fn movements(transaction: &ReadTransaction, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
     ledger(transaction, cursor, |topic, row, rows| {
         let (head, mut told) = (row.head(), Vec::new());
         while let Some(line) = row.line()? {
             let (product, quantity) = read_movement(row.rest(), &mut told)?;
             if is_asked(orders, line.order_id) {
-                rows.push(Row::Movement(movement_row(topic, head, &line, (product, quantity))));
+                rows.push(movement_row(topic, head, &line, (product, quantity)));
             }
         }
         Ok(())
     })
-}
-
-fn movement_row(topic: &Topic, head: Head, line: &Line<'_>, (product, quantity): (&str, i64)) -> MovementRow {
-    let in_log = head.partition != BACKFILL;
-    MovementRow {
-        order_id: line.order_id.to_owned(),
-        product_id: product.to_owned(),
-        quantity,
-        idempotency_key: line.identity.as_ref().map(ToString::to_string),
-        at: instant(line.timestamp),
-        topic: in_log.then(|| topic.name.to_string()),
-        partition: in_log.then_some(head.partition),
-        offset: in_log.then_some(line.offset),
-    }
 }
 
 fn deliveries(transaction: &ReadTransaction, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
@@ -191,26 +157,12 @@ fn deliveries(transaction: &ReadTransaction, orders: &[String], cursor: Option<&
         let partition = row.head().partition;
         while let Some(line) = row.line()? {
             let delivery = DeliveryLine::read(row.rest())?;
-            if !is_asked(orders, line.order_id) {
-                continue;
+            if is_asked(orders, line.order_id) {
+                rows.push(delivery_row(topic, partition, &line, &delivery));
             }
-            let life = Lifecycle::scheduled(line.timestamp);
-            rows.push(Row::Delivery(DeliveryRow {
-                delivery_id: line.event_id(topic, partition),
-                order_id: line.order_id.to_owned(),
-                product_id: delivery.product_id.to_owned(),
-                quantity: delivery.quantity,
-                status: life.status,
-                scheduled_for: date_of_day(delivery.day).to_string(),
-                since: instant(life.since),
-            }));
         }
         Ok(())
     })
-}
-
-fn is_asked(orders: &[String], order: &str) -> bool {
-    orders.is_empty() || orders.iter().any(|asked| asked == order)
 }
 
 fn ledger(
@@ -251,7 +203,8 @@ fn letters(transaction: &ReadTransaction, all: bool, cursor: Option<&Cursor>) ->
         }
         let letter = Letter::decode(value.value())?;
         if all || letter.is_open() {
-            rows.push(Row::DeadLetter(letter_row(&topics, EventId::new(*key.value()), letter)?));
+            let from = topic(&topics, letter.first.topic)?;
+            rows.push(Row::DeadLetter(letter_row(from, EventId::new(*key.value()), letter)));
         }
     }
     Ok(rows.into())
@@ -263,36 +216,9 @@ fn letter(transaction: &ReadTransaction, id: EventId) -> Result<Vec<Row>> {
     let letter = Letter::decode(&row)?;
     let kept = bytes_of(&transaction.open_table(ORIGINALS).map_err(fault)?, id.as_bytes())?;
     let original = kept.map(|row| decode_original(&row)).transpose()?.unwrap_or_default();
-    let shown = |bytes: &bytes::Bytes| Text::of(bytes);
-    Ok(vec![Row::Original(OriginalRow {
-        timestamp: instant(letter.timestamp),
-        row: letter_row(&Topics::load(transaction)?, id, letter)?,
-        key: original.key.as_ref().map(shown),
-        value: original.value.as_ref().map(shown),
-        headers: original.headers.iter().map(|(key, value)| (shown(key), value.as_ref().map(shown))).collect(),
-    })])
-}
-
-fn letter_row(topics: &Topics, id: EventId, letter: Letter) -> Result<DeadLetterRow> {
-    let spot = letter.first;
-    let in_log = spot.partition != BACKFILL;
-    let name = topic(topics, spot.topic)?.name.to_string();
-    let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
-    Ok(DeadLetterRow {
-        id,
-        kind: letter.kind,
-        state: letter.state,
-        code: letter.code,
-        reason: letter.reason,
-        idempotency_key: identity.map(|identity| identity.to_string()),
-        topic: in_log.then_some(name),
-        partition: in_log.then_some(spot.partition),
-        offset: in_log.then_some(spot.offset),
-        attempts: letter.attempts,
-        first_failed: instant(letter.failed.0),
-        last_failed: instant(letter.failed.1),
-        replayed: letter.state == DeadLetterState::Replayed,
-    })
+    let topics = Topics::load(transaction)?;
+    let from = topic(&topics, letter.first.topic)?;
+    Ok(vec![original_row(from, id, letter, &original)])
 }
 
 fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {
@@ -359,12 +285,4 @@ fn topic(topics: &Topics, number: u32) -> Result<&Topic> {
 fn text(bytes: &[u8]) -> Result<&str> {
     let broken = |_| Error::new(ErrorCode::StoreCorrupt, "a product's name is no text");
     std::str::from_utf8(bytes).map_err(broken)
-}
-
-/// An instant in RFC 3339; one that no calendar has stays a number.
-fn instant(millis: i64) -> String {
-    match chrono::DateTime::from_timestamp_millis(millis) {
-        Some(instant) => instant.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
-        None => format!("{millis} ms"),
-    }
 }

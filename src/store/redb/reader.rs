@@ -19,6 +19,8 @@ use super::presence::look;
 use super::settings::RedbSettings;
 use super::shared::{Open, Shared};
 use super::socket::{Caller, socket_path};
+#[cfg(feature = "postgres")]
+use crate::store::postgres;
 use crate::store::{Query, Row};
 use crate::{Error, ErrorCode, Result};
 
@@ -30,6 +32,8 @@ pub struct StoreReader(Way);
 enum Way {
     Here(Arc<Shared>),
     There(Arc<Path>),
+    #[cfg(feature = "postgres")]
+    Database(Arc<postgres::Base>),
 }
 
 impl StoreReader {
@@ -46,6 +50,9 @@ impl StoreReader {
     /// Nothing changes.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if let Some(url) = database(path) {
+            return Self::open_database(url).await;
+        }
         if !path.try_exists().unwrap_or(true) {
             let message = format!("there is no store {}", path.display());
             return Err(Error::new(ErrorCode::StoreMissing, message).remedy("a consumer makes it when it first runs"));
@@ -61,6 +68,22 @@ impl StoreReader {
         Ok(Self(Way::Here(Arc::new(shared))))
     }
 
+    #[cfg(feature = "postgres")]
+    async fn open_database(url: &str) -> Result<Self> {
+        postgres::open_to_ask(url).await.map(|base| Self(Way::Database(Arc::new(base))))
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    async fn open_database(_url: &str) -> Result<Self> {
+        Err(without_postgres())
+    }
+
+    /// Asks a store in a database.
+    #[cfg(feature = "postgres")]
+    pub(in crate::store) fn of_database(base: &Arc<postgres::Base>) -> Self {
+        Self(Way::Database(Arc::clone(base)))
+    }
+
     pub(super) fn of(shared: &Arc<Shared>) -> Self {
         Self(Way::Here(Arc::clone(shared)))
     }
@@ -73,6 +96,8 @@ impl StoreReader {
     /// The socket of the process that holds the store.
     pub(super) fn socket(&self) -> Option<Arc<Path>> {
         match &self.0 {
+            #[cfg(feature = "postgres")]
+            Way::Database(_) => None,
             Way::Here(_) => None,
             Way::There(socket) => Some(Arc::clone(socket)),
         }
@@ -84,6 +109,8 @@ impl StoreReader {
         Answer(match &self.0 {
             Way::Here(shared) => State::Here { shared: Arc::clone(shared), query: Arc::new(query), cursor: None },
             Way::There(socket) => State::Asking { socket: Arc::clone(socket), query },
+            #[cfg(feature = "postgres")]
+            Way::Database(base) => State::Database { base: Arc::clone(base), query, cursor: None },
         })
     }
 }
@@ -94,9 +121,22 @@ pub struct Answer(State);
 
 #[derive(Debug)]
 enum State {
-    Here { shared: Arc<Shared>, query: Arc<Query>, cursor: Option<Cursor> },
-    Asking { socket: Arc<Path>, query: Query },
+    Here {
+        shared: Arc<Shared>,
+        query: Arc<Query>,
+        cursor: Option<Cursor>,
+    },
+    Asking {
+        socket: Arc<Path>,
+        query: Query,
+    },
     There(Caller),
+    #[cfg(feature = "postgres")]
+    Database {
+        base: Arc<postgres::Base>,
+        query: Query,
+        cursor: Option<postgres::Cursor>,
+    },
     Ended,
 }
 
@@ -119,6 +159,14 @@ impl Answer {
                 self.page_there(caller).await
             }
             State::There(caller) => self.page_there(caller).await,
+            #[cfg(feature = "postgres")]
+            State::Database { base, query, cursor } => {
+                let (rows, next) = postgres::page(&base, &query, cursor.as_ref()).await?;
+                if next.is_some() {
+                    self.0 = State::Database { base, query, cursor: next };
+                }
+                Ok(Some(rows))
+            }
         }
     }
 
@@ -154,6 +202,18 @@ impl Answer {
         }
         Ok(page)
     }
+}
+
+/// The URL, if a store's name is one.
+pub(super) fn database(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.starts_with("postgres://") || text.starts_with("postgresql://"))
+}
+
+/// A store in a database was named, and this build has no client.
+#[cfg(not(feature = "postgres"))]
+pub(super) fn without_postgres() -> Error {
+    Error::new(ErrorCode::ConfigUnsupported, "a store in PostgreSQL needs the feature `postgres`")
+        .remedy("build with --features postgres, or name a file")
 }
 
 fn open_for_reading(path: &Path) -> Result<Shared> {

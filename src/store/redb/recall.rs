@@ -13,48 +13,9 @@ use super::memory::Memory;
 use super::tables::{Tables, bytes_of};
 use super::transaction::Here;
 use crate::Result;
+use crate::store::failures::read_failures;
 use crate::store::ledger::LedgerReader;
-use crate::store::pack::{Unpack, put_bytes, put_i64, put_u64};
 use crate::store::{AppliedPart, Outcome, Part};
-
-const REFUSED: u8 = 0;
-const DEAD_LETTER: u8 = 1;
-
-/// What failed in one write of a partition.
-pub(super) struct Failures {
-    row: Vec<u8>,
-    any: bool,
-}
-
-impl Failures {
-    /// Nothing yet, in the write that gives the position this version.
-    pub(super) fn of(version: u64) -> Self {
-        let mut row = Vec::new();
-        put_u64(version, &mut row);
-        Self { row, any: false }
-    }
-
-    #[inline]
-    pub(super) fn note(&mut self, offset: i64, outcome: &Outcome) {
-        let (kind, code, reason) = match outcome {
-            Outcome::Applied | Outcome::Duplicate => return,
-            Outcome::Refused { code, reason } => (REFUSED, code, reason),
-            Outcome::DeadLetter { code, reason } => (DEAD_LETTER, code, reason),
-        };
-        self.any = true;
-        self.row.push(kind);
-        put_i64(offset, &mut self.row);
-        put_bytes(code.as_bytes(), &mut self.row);
-        put_bytes(reason.as_bytes(), &mut self.row);
-    }
-
-    pub(super) fn keep(self, tables: &mut Tables<'_>, at: (u32, i32)) -> Result<()> {
-        if self.any {
-            tables.failures.insert(at, self.row.as_slice()).map_err(fault)?;
-        }
-        Ok(())
-    }
-}
 
 /// The answer that was lost.
 pub(super) fn recall<E: Effect>(
@@ -67,7 +28,7 @@ pub(super) fn recall<E: Effect>(
     let (position, written) = (standing.position.clone(), standing.written);
     let applied = offsets::<E>(tables, here, written)?;
     let mut failed = match bytes_of(&tables.failures, here.key())? {
-        Some(row) => failures(&row, position.version)?,
+        Some(row) => read_failures(&row, position.version)?,
         None => HashMap::new(),
     };
     let outcomes = part.entries.iter().map(|entry| match failed.remove(&entry.offset) {
@@ -93,23 +54,4 @@ fn offsets<E: Effect>(tables: &Tables<'_>, here: Here<'_>, first: (u64, u32)) ->
         }
     }
     Ok(offsets)
-}
-
-fn failures(row: &[u8], version: u64) -> Result<HashMap<i64, Outcome>> {
-    let mut row = Unpack::new(row, "what failed in a write");
-    let mut failures = HashMap::new();
-    if row.u64()? != version {
-        return Ok(failures);
-    }
-    while !row.is_empty() {
-        let (kind, offset) = (row.byte()?, row.i64()?);
-        let (code, reason) = (row.text()?.to_owned().into(), row.text()?.to_owned());
-        let outcome = match kind {
-            REFUSED => Outcome::Refused { code, reason },
-            DEAD_LETTER => Outcome::DeadLetter { code, reason },
-            _ => return Err(row.broken()),
-        };
-        failures.insert(offset, outcome);
-    }
-    Ok(failures)
 }

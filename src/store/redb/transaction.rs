@@ -11,16 +11,17 @@ use std::collections::BTreeSet;
 
 use super::effect::{At, Decision, Effect, Written};
 use super::fault::fault;
-use super::letters::{Desk, letter_of, rebuilt};
+use super::letters::Desk;
 use super::memory::Memory;
-use super::recall::{Failures, recall};
+use super::recall::recall;
 use super::settings::RedbSettings;
 use super::shelf::Shelving;
 use super::tables::Tables;
 use super::totals::TOTALS;
 use crate::order::Identity;
 use crate::place::{Place, TopicPartition};
-use crate::store::dead_letter::Spot;
+use crate::store::dead_letter::{Spot, letter_of, rebuilt};
+use crate::store::failures::Failures;
 use crate::store::ledger::{Head, LedgerWriter};
 use crate::store::pack::{put_bytes, put_i64};
 use crate::store::standing::{Meeting, Standing};
@@ -153,7 +154,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             failures.note(offset, &outcome);
             outcomes.push(outcome);
         }
-        failures.keep(self.tables, here.key())?;
+        if let Some(row) = failures.into_row() {
+            self.tables.failures.insert(here.key(), row.as_slice()).map_err(fault)?;
+        }
         counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
         self.keep(&mut row)?;
         self.memory.give_back(row.into_buffer());

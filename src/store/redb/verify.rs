@@ -10,7 +10,7 @@ use std::ops::{Bound, RangeBounds};
 
 use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
-use super::deliveries::{Deliveries, DeliveryLine, day_of_key, read_deliveries};
+use super::deliveries::{Deliveries, day_of_key, read_deliveries};
 use super::effect::{Effect, table_of};
 use super::fault::fault;
 use super::format::read_totals;
@@ -23,6 +23,7 @@ use crate::Result;
 use crate::order::{InventoryOrder, Order};
 use crate::store::applied::{CHUNK, Chunk, SourceRow};
 use crate::store::dead_letter::Letter;
+use crate::store::delivery_line::DeliveryLine;
 use crate::store::inventory::{Stock, read_movement};
 use crate::store::ledger::LedgerReader;
 use crate::store::pack::Unpack;

@@ -1,0 +1,65 @@
+//! What an order type does to its store, behind one seam.
+
+use std::fmt;
+use std::future::Future;
+
+use super::link::Link;
+use crate::Result;
+use crate::order::{Identity, Order};
+use crate::store::ledger::LedgerWriter;
+use crate::store::pack::Unpack;
+
+/// The effect of one order type in one transaction: what it touches is locked and read at once, decided order by order in
+/// memory, and written at once.
+pub(super) trait Effect: fmt::Debug + Send + Sync + Sized + 'static {
+    /// The orders.
+    type Order: Order;
+    /// How the effect is to be decided.
+    type Policy: Clone + fmt::Debug + Default + Send + Sync + 'static;
+    /// Whether what is applied is an event for the outbox.
+    const ANNOUNCED: bool;
+
+    /// Locks and reads what these orders touch, in one order for all transactions.
+    fn load(
+        link: Link<'_>,
+        policy: &Self::Policy,
+        orders: &[(&Self::Order, Option<i64>)],
+    ) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Passes over what the effect added to a line of the ledger.
+    fn skip(line: &mut Unpack<'_>) -> Result<()>;
+
+    /// Another row of the ledger begins.
+    fn begin_row(&mut self);
+
+    /// Decides one order: applied, with its line in the ledger, or refused.
+    fn decide(&mut self, order: &Self::Order, at: At<'_>, row: &mut LedgerWriter) -> Result<Decision>;
+
+    /// Writes what changed.
+    fn write(&mut self, link: Link<'_>) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Where an order is, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At<'a> {
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) offset: i64,
+    /// The record's timestamp.
+    pub(super) timestamp: i64,
+    /// The day's instant that counts: the record's timestamp unless it is far ahead; none for a backfilled order.
+    pub(super) written: Option<i64>,
+}
+
+/// What became of one order.
+#[derive(Debug)]
+pub(super) enum Decision {
+    /// Its line is in the ledger.
+    Applied,
+    /// The business says no.
+    Refused {
+        /// The stable code.
+        code: &'static str,
+        /// A sentence for people.
+        reason: String,
+    },
+}

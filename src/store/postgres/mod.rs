@@ -1,0 +1,40 @@
+//! A store in PostgreSQL: one schema, any number of processes of one group.
+//!
+//! ```text
+//!  PostgresStore --> Keeper: one try after the other --> Link: BEGIN ... COMMIT --> Pool --> server (or a pooler)
+//!                      |                                   |
+//!                      effect: stock, deliveries           positions, identities, ledger, letters, outbox
+//! ```
+//! Nothing is remembered between transactions but the numbers of topics: what a transaction needs it locks and reads, in
+//! a few trips whatever its size, so any process may write next. Statements have no names and settings end with their
+//! transaction, so a pooler that hands connections out by transaction may stand in between.
+
+mod address;
+mod base;
+mod days;
+mod effect;
+mod fault;
+mod forget;
+mod handle;
+mod identities;
+mod keeper;
+mod letters;
+mod link;
+mod office;
+mod page;
+mod pool;
+mod positions;
+mod recall;
+mod replay;
+mod schema;
+mod settings;
+mod stock;
+mod topics;
+mod transaction;
+mod verify;
+
+pub(in crate::store) use self::base::Base;
+pub(in crate::store) use self::handle::open_to_ask;
+pub use self::handle::{PostgresDeliveries, PostgresInventory, PostgresStore, migrate};
+pub(in crate::store) use self::page::{Cursor, page};
+pub use self::settings::PostgresSettings;

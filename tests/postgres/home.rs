@@ -1,0 +1,55 @@
+//! Schemas of the shared server.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use orderflow::store::{DeliveryPolicy, PostgresDeliveries, PostgresInventory, PostgresSettings, StoreReader};
+
+use crate::server;
+use crate::store_support::{Home, Terms};
+
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+
+/// A schema that nothing else uses.
+pub(crate) struct Postgres {
+    number: u32,
+}
+
+impl Postgres {
+    pub(crate) fn schema(&self, kind: &str) -> String {
+        format!("t{}_{kind}", self.number)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        server().url(&self.schema("inventory"))
+    }
+}
+
+impl Home for Postgres {
+    type Inventory = PostgresInventory;
+    type Deliveries = PostgresDeliveries;
+
+    async fn new() -> Self {
+        Self { number: SCHEMAS.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    async fn open_with(&self, terms: Terms) -> PostgresInventory {
+        let mut settings = PostgresSettings::default();
+        settings.retention = terms.retention;
+        settings.dead_letters_max_bytes = terms.dead_letters_max_bytes;
+        PostgresInventory::connect_with(&self.url(), "inventory", settings).await.unwrap()
+    }
+
+    async fn open_deliveries(&self, policy: DeliveryPolicy) -> PostgresDeliveries {
+        let url = server().url(&self.schema("delivery"));
+        PostgresDeliveries::connect_with(&url, "delivery", PostgresSettings::default(), policy).await.unwrap()
+    }
+
+    /// As another process asks.
+    async fn reader(&self, _store: &PostgresInventory) -> StoreReader {
+        StoreReader::open(self.url()).await.unwrap()
+    }
+
+    async fn delivery_reader(&self, store: &PostgresDeliveries) -> StoreReader {
+        store.reader()
+    }
+}

@@ -1,0 +1,98 @@
+//! The store in PostgreSQL: the cases of every store, and what only a database can do.
+//!
+//! The server is the tests' own, in a folder that is removed. Where none is installed each case is ignored with the
+//! reason; with `CI=true` that is a failure. Run it with `make test-postgres`.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
+
+mod home;
+mod own;
+mod server;
+#[path = "../store_support/mod.rs"]
+mod store_support;
+
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use libtest_mimic::{Arguments, Trial};
+
+use crate::home::Postgres;
+use crate::server::{Server, programs};
+use crate::store_support::cases::model::{run, steps};
+use crate::store_support::{asking_cases, forget_cases, letter_cases, model_cases, rule_cases};
+
+/// The server that most cases share.
+static SERVER: OnceLock<Server> = OnceLock::new();
+
+/// The shared server, which is started by the first that asks. Losing power is not its subject.
+pub(crate) fn server() -> &'static Server {
+    SERVER.get_or_init(|| {
+        let programs = programs().expect("the programs were found");
+        Server::start(
+            &programs,
+            &["fsync=off", "synchronous_commit=off", "max_connections=60", "deadlock_timeout=100ms"],
+        )
+    })
+}
+
+/// A test.
+pub(crate) type Case = (String, fn());
+
+pub(crate) fn block_on(work: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(work);
+}
+
+/// Makes each case of every store one on PostgreSQL.
+macro_rules! on_postgres {
+    ($module:ident: $($case:ident),*) => {
+        vec![$({
+            let body: fn() = || block_on(store_support::cases::$module::$case::<Postgres>());
+            (concat!(stringify!($module), "::", stringify!($case)).to_owned(), body)
+        }),*]
+    };
+}
+
+fn the_store_does_what_a_plain_model_does() {
+    use proptest::test_runner::{Config, TestRunner};
+    let config = Config { cases: 32, failure_persistence: None, ..Config::default() };
+    let ran = TestRunner::new(config).run(&steps(), |steps| {
+        block_on(run::<Postgres>(steps));
+        Ok(())
+    });
+    ran.unwrap_or_else(|error| panic!("{error}"));
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(2));
+    let lacking = programs().err();
+    if let Some(reason) = &lacking {
+        eprintln!("every case is ignored: {reason}");
+    }
+    let model: Case =
+        ("model::the_store_does_what_a_plain_model_does".to_owned(), the_store_does_what_a_plain_model_does);
+    let shared = [
+        rule_cases!(on_postgres),
+        letter_cases!(on_postgres),
+        forget_cases!(on_postgres),
+        asking_cases!(on_postgres),
+        model_cases!(on_postgres),
+        vec![model],
+        own::cases(),
+    ];
+    let trials = shared.into_iter().flatten().map(|(name, body)| {
+        let kind = if lacking.is_some() { "no postgresql" } else { "" };
+        let trial = Trial::test(name, move || {
+            body();
+            Ok(())
+        });
+        trial.with_kind(kind).with_ignored_flag(lacking.is_some())
+    });
+    let trials: Vec<_> = trials.collect();
+    let ended = libtest_mimic::run(&arguments, trials);
+    if let Some(server) = SERVER.get() {
+        server.stop();
+    }
+    ended.exit_code()
+}

@@ -1,0 +1,113 @@
+//! A PostgreSQL server of the tests' own: in a folder that is removed, on a Unix socket, without a network.
+
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The user for servers when the tests run as root, whom PostgreSQL refuses.
+const NOBODY: u32 = 65_534;
+
+/// A running server.
+pub(crate) struct Server {
+    folder: tempfile::TempDir,
+    programs: PathBuf,
+}
+
+/// Where the server's programs are, or why there are none.
+pub(crate) fn programs() -> Result<PathBuf, String> {
+    let is_there = |folder: &PathBuf| folder.join("initdb").exists() && folder.join("pg_ctl").exists();
+    let named = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found = named.chain(std::env::split_paths(&path)).chain(installed.map(|entry| entry.path().join("bin")));
+    found
+        .find(is_there)
+        .ok_or_else(|| "there is no initdb: install postgresql, or name its folder in PG_BIN".to_owned())
+}
+
+impl Server {
+    /// Makes a server and starts it. `settings` are `name=value`.
+    pub(crate) fn start(programs: &Path, settings: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        if is_root(folder.path()) {
+            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("a folder of nobody");
+        }
+        let server = Self { folder, programs: programs.to_owned() };
+        let data = server.data();
+        server.run("initdb", &["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C", "-D", &data]);
+        let mut conf = format!("listen_addresses=''\nunix_socket_directories='{}'\n", server.folder.path().display());
+        settings.iter().for_each(|setting| conf.push_str(&format!("{setting}\n")));
+        std::fs::write(server.folder.path().join("data/postgresql.auto.conf"), conf).expect("a file");
+        server.up();
+        server
+    }
+
+    fn up(&self) {
+        let log = self.folder.path().join("log").display().to_string();
+        self.run("pg_ctl", &["-D", &self.data(), "-l", &log, "-w", "-t", "60", "start"]);
+    }
+
+    /// Ends the server as a crash does, and starts it again.
+    pub(crate) fn crash(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+        self.up();
+    }
+
+    /// Ends it. Its folder is removed.
+    pub(crate) fn stop(&self) {
+        self.run("pg_ctl", &["-D", &self.data(), "-m", "immediate", "-w", "stop"]);
+        drop(std::fs::remove_dir_all(self.folder.path()));
+    }
+
+    /// The URL of its only database, with a schema.
+    pub(crate) fn url(&self, schema: &str) -> String {
+        self.url_of("postgres", schema)
+    }
+
+    /// The URL for a role.
+    pub(crate) fn url_of(&self, role: &str, schema: &str) -> String {
+        let socket = self.folder.path().display().to_string().replace('/', "%2F");
+        format!("postgres://{role}@{socket}/postgres?schema={schema}")
+    }
+
+    /// Runs statements with psql.
+    pub(crate) fn sql(&self, statements: &str) -> String {
+        let host = self.folder.path().display().to_string();
+        let arguments =
+            ["-h", &host, "-U", "postgres", "-d", "postgres", "-Atq", "-v", "ON_ERROR_STOP=1", "-c", statements];
+        self.run("psql", &arguments)
+    }
+
+    fn data(&self) -> String {
+        self.folder.path().join("data").display().to_string()
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(self.programs.join(program));
+        command.args(arguments).current_dir(self.folder.path()).env_remove("PGOPTIONS").stdin(Stdio::null());
+        if is_root(Path::new("/proc/self")) {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        // What a server inherits stays open, so its output goes to a file.
+        let log = self.folder.path().join(format!("{program}.{}", fastrand_name()));
+        let out = std::fs::File::create(&log).expect("a file");
+        command.stdout(out.try_clone().expect("a file")).stderr(out);
+        let status = command.status().expect("the program starts");
+        let said = std::fs::read_to_string(&log).unwrap_or_default();
+        let logged = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        assert!(status.success(), "{program} {arguments:?}: {said}\n{}", logged());
+        said
+    }
+}
+
+fn is_root(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).is_ok_and(|found| found.uid() == 0)
+}
+
+fn fastrand_name() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

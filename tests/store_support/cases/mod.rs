@@ -1,0 +1,7 @@
+//! Cases that every store passes.
+
+pub mod asking;
+pub mod forget;
+pub mod letters;
+pub mod model;
+pub mod rules;
