@@ -4,6 +4,9 @@
 #   make test         unit, documentation, property and integration tests, on the development broker
 #   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3);
 #                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
+#   make test-postgres
+#                     the store in PostgreSQL, on a server that the tests start (needs initdb and pg_ctl; PG_BIN names
+#                     their folder where they are not found); ONLY=own a part of the tests
 #   make musl         every example as a static binary without a C compiler, run in an empty root
 #   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000; before it
 #                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it), and the
@@ -24,16 +27,16 @@ CRASH_SEEDS ?= 50
 SIM_SEEDS ?= 10000
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
-.PHONY: check fmt clippy features docs house-rules test test-kafka musl soak bench
+.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres musl soak bench
 
 check: fmt clippy features docs house-rules
 
 fmt:
 	$(CARGO) fmt --all --check
 
-# The Kafka tests are not among `--all-targets`, because `cargo test` leaves them to `make test-kafka`.
+# Those with a server of their own are not among `--all-targets`, because `cargo test` leaves them out.
 clippy:
-	$(CARGO) clippy --locked --all-targets --test kafka --all-features -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test kafka --test postgres --all-features -- -D warnings
 
 # Without dev-dependencies: what a service that embeds the crate builds when it names one feature, or none.
 features:
@@ -55,6 +58,9 @@ test:
 test-kafka:
 	$(CARGO) build --locked --all-features --examples
 	$(CARGO) test --locked --all-features --test kafka -- $(ONLY)
+
+test-postgres:
+	$(CARGO) test --locked --all-features --test postgres -- $(ONLY)
 
 musl:
 	CARGO="$(CARGO)" tests/musl/run

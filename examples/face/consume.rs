@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use orderflow::Result;
 use orderflow::config::{ClientConfig, Property, properties};
 use orderflow::consumer::{Control, OrderConsumer, Settled, Summary};
 use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
 use orderflow::store::{
     BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, Retention, Store,
 };
-use orderflow::{Error, ErrorCode, Result};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ struct Arguments {
     /// The topic; default: the order type's own
     #[arg(short, long)]
     topic: Option<String>,
-    /// Where the effects are kept: a path, or postgres://... in a later release
+    /// Where the effects are kept: a path, or postgres://user@host/database (feature `postgres`)
     #[arg(long)]
     store: Option<String>,
     /// Take the group over from another store, from the group's committed offsets; the store is not complete then
@@ -75,6 +75,17 @@ pub trait Effect: Order {
     /// # Errors
     /// As the store's own `open`.
     fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store>;
+
+    /// The store in a database.
+    #[cfg(feature = "postgres")]
+    type Database: Store<Self>;
+
+    /// Connects to the store in a database, or makes it.
+    ///
+    /// # Errors
+    /// As the store's own `connect`.
+    #[cfg(feature = "postgres")]
+    fn connect(url: &str, group: &str, config: &ClientConfig) -> impl Future<Output = Result<Self::Database>> + Send;
 }
 
 impl Effect for InventoryOrder {
@@ -86,6 +97,14 @@ impl Effect for InventoryOrder {
     fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store> {
         RedbInventory::open_with(path, group, settings)
     }
+
+    #[cfg(feature = "postgres")]
+    type Database = orderflow::store::PostgresInventory;
+
+    #[cfg(feature = "postgres")]
+    async fn connect(url: &str, group: &str, config: &ClientConfig) -> Result<Self::Database> {
+        Self::Database::connect_with(url, group, database_settings(config)).await
+    }
 }
 
 impl Effect for DeliveryOrder {
@@ -96,6 +115,14 @@ impl Effect for DeliveryOrder {
 
     fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store> {
         RedbDeliveries::open_with(path, group, settings, DeliveryPolicy::default())
+    }
+
+    #[cfg(feature = "postgres")]
+    type Database = orderflow::store::PostgresDeliveries;
+
+    #[cfg(feature = "postgres")]
+    async fn connect(url: &str, group: &str, config: &ClientConfig) -> Result<Self::Database> {
+        Self::Database::connect_with(url, group, database_settings(config), DeliveryPolicy::default()).await
     }
 }
 
@@ -116,7 +143,33 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
         Some(path) => Some(Backfilling::of(path, &arguments.flags).await?),
         None => None,
     };
-    let store = O::open(store_path(arguments.store.as_deref(), O::STORE)?, group, store_settings(&config))?;
+    let group = group.to_owned();
+    match arguments.store.as_deref().filter(|store| is_url(store)) {
+        #[cfg(feature = "postgres")]
+        Some(url) => {
+            let store = O::connect(url, &group, &config).await?;
+            consume::<O, _>((&arguments, &config, &group), backfill, (lines, stop), store).await
+        }
+        #[cfg(not(feature = "postgres"))]
+        Some(_) => {
+            let sentence = "a store in PostgreSQL needs the feature `postgres`";
+            Err(orderflow::Error::new(orderflow::ErrorCode::ConfigUnsupported, sentence)
+                .remedy("build with --all-features, or give a path"))
+        }
+        None => {
+            let path = arguments.store.as_deref().unwrap_or(O::STORE);
+            let store = O::open(path.into(), &group, store_settings(&config))?;
+            consume::<O, _>((&arguments, &config, &group), backfill, (lines, stop), store).await
+        }
+    }
+}
+
+async fn consume<O: Effect, S: Store<O>>(
+    (arguments, config, group): (&Arguments, &ClientConfig, &str),
+    backfill: Option<Backfilling>,
+    (lines, stop): (Lines, CancellationToken),
+    store: S,
+) -> Result<Ending> {
     let topic = arguments.topic.as_deref().unwrap_or(O::TOPIC);
     let mut teller = Teller::new::<O>(&arguments.flags, lines.clone());
     let backfilled = match backfill {
@@ -128,7 +181,7 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
         store.close().await?;
         return Ok(conclude(&arguments.flags, &lines, &backfilled, Summary::default(), None));
     }
-    let mut builder = OrderConsumer::<O>::builder(&config)
+    let mut builder = OrderConsumer::<O>::builder(config)
         .topic(topic)
         .group(group)
         .store(store)
@@ -161,14 +214,18 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
     Ok(conclude(&arguments.flags, &lines, &backfilled, control.summary(), Some((outcome, took))))
 }
 
-/// The path of `--store`, or the default.
-fn store_path(given: Option<&str>, default: &str) -> Result<PathBuf> {
-    let given = given.unwrap_or(default);
-    if given.starts_with("postgres://") || given.starts_with("postgresql://") {
-        return Err(Error::new(ErrorCode::ConfigUnsupported, "a store in PostgreSQL comes with a later release")
-            .remedy("give a path"));
-    }
-    Ok(given.into())
+/// Whether `--store` names a database.
+fn is_url(given: &str) -> bool {
+    given.starts_with("postgres://") || given.starts_with("postgresql://")
+}
+
+/// The settings of a store in a database.
+#[cfg(feature = "postgres")]
+fn database_settings(config: &ClientConfig) -> orderflow::store::PostgresSettings {
+    let (mut settings, shared) = (orderflow::store::PostgresSettings::default(), store_settings(config));
+    settings.dead_letters_max_bytes = shared.dead_letters_max_bytes;
+    settings.retention = shared.retention;
+    settings
 }
 
 /// The store's part of the settings.

@@ -103,6 +103,19 @@ enum Command {
     Flight(flight::Wanted),
     /// How a group stands: members, lag, time to drain, a verdict on each partition
     Status(status::Wanted),
+    /// Make a store in PostgreSQL, or bring its schema up to date
+    #[cfg(feature = "postgres")]
+    Migrate {
+        /// postgres://user@host/database
+        #[arg(long)]
+        store: String,
+        /// The store's order type: inventory or delivery
+        #[arg(long = "type", value_parser = ["inventory", "delivery"])]
+        order_type: String,
+        /// The store's consumer group; default: as the order type
+        #[arg(short, long)]
+        group: Option<String>,
+    },
     /// The audit: stock is the sum of movements, every offset is accounted for
     Verify {
         /// The store
@@ -142,6 +155,10 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Backup { to, store }) => dlq::backup(flags, &lines, &to, &store).await,
         Some(Command::Flight(wanted)) => flight::flight(flags, &lines, wanted).await,
         Some(Command::Status(wanted)) => status::status(flags, &lines, &config, &wanted).await,
+        #[cfg(feature = "postgres")]
+        Some(Command::Migrate { store, order_type, group }) => {
+            stores::migrate(flags, &lines, &store, (group.as_deref().unwrap_or(&order_type), &order_type)).await
+        }
         Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
     };
     lines.flush();

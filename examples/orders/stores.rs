@@ -32,6 +32,16 @@ async fn tell_adopted(store: &str) -> Result<()> {
     Ok(())
 }
 
+/// Makes a store in PostgreSQL, or brings it up to date.
+#[cfg(feature = "postgres")]
+pub(crate) async fn migrate(flags: &Flags, lines: &Lines, store: &str, (group, kind): (&str, &str)) -> Result<Ending> {
+    let (before, after) = orderflow::store::migrate(store, group, kind).await?;
+    let mut table = Table::new(flags, lines);
+    table.row(serde_json::json!({ "group": group, "order_type": kind, "before": before, "format": after }));
+    table.finish();
+    Ok(Ending::Done)
+}
+
 /// Prints the audit.
 pub(crate) async fn verify(flags: &Flags, lines: &Lines, store: &str) -> Result<Ending> {
     let Some(audit) = audit(store).await? else { return Ok(Ending::Undone) };

@@ -15,7 +15,9 @@ fn named(page: &str) -> impl Iterator<Item = &str> {
 }
 
 fn unknown<'p>(page: &'p str, tests: &str) -> Vec<&'p str> {
-    named(page).filter(|name| !tests.contains(&format!("fn {name}("))).collect()
+    // Cases that several stores pass are generic over the store.
+    let is_there = |name: &&str| ["(", "<"].iter().any(|after| tests.contains(&format!("fn {name}{after}")));
+    named(page).filter(|name| !is_there(name)).collect()
 }
 
 #[test]

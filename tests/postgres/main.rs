@@ -11,6 +11,9 @@ mod own;
 mod server;
 #[path = "../store_support/mod.rs"]
 mod store_support;
+#[path = "../support/wait.rs"]
+#[allow(dead_code, unreachable_pub, reason = "this program uses a part of it")]
+mod wait;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;

@@ -79,18 +79,38 @@ impl Server {
         self.run("psql", &arguments)
     }
 
+    /// Runs statements with psql, and says nothing more in the transaction that they have begun until it is told to end.
+    pub(crate) fn held(&self, statements: &str, end: &std::sync::mpsc::Receiver<()>) {
+        use std::io::Write;
+        let mut command = Command::new(self.program("psql"));
+        command.args(["-h", &self.folder.path().display().to_string(), "-U", "postgres", "-d", "postgres", "-q"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut session = command.spawn().expect("psql starts");
+        let mut input = session.stdin.take().expect("its input");
+        input.write_all(statements.as_bytes()).and_then(|()| input.write_all(b";\n")).expect("it reads");
+        end.recv_timeout(std::time::Duration::from_secs(60)).expect("it is told to end");
+        drop(input);
+        session.wait().expect("psql ends");
+    }
+
+    /// A program of the server's, or of its clients, which may be installed elsewhere.
+    fn program(&self, name: &str) -> PathBuf {
+        let beside = self.programs.join(name);
+        if beside.exists() { beside } else { PathBuf::from(name) }
+    }
+
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> String {
-        let mut command = Command::new(self.programs.join(program));
+        let mut command = Command::new(self.program(program));
         command.args(arguments).current_dir(self.folder.path()).env_remove("PGOPTIONS").stdin(Stdio::null());
         if is_root(Path::new("/proc/self")) {
             command.uid(NOBODY).gid(NOBODY);
         }
         // What a server inherits stays open, so its output goes to a file.
-        let log = self.folder.path().join(format!("{program}.{}", fastrand_name()));
+        let log = self.folder.path().join(format!("{program}.{}", next_name()));
         let out = std::fs::File::create(&log).expect("a file");
         command.stdout(out.try_clone().expect("a file")).stderr(out);
         let status = command.status().expect("the program starts");
@@ -106,7 +126,7 @@ fn is_root(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.uid() == 0)
 }
 
-fn fastrand_name() -> u64 {
+fn next_name() -> u64 {
     use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     NEXT.fetch_add(1, Ordering::Relaxed)

@@ -96,7 +96,7 @@ impl Change {
         matches!(self, Self::File(id, ..) if *id == wanted)
     }
 
-    fn id(&self) -> EventId {
+    pub(super) fn id(&self) -> EventId {
         match self {
             Self::File(id, ..) | Self::Close(id, ..) | Self::FailedAgain(id, _) => *id,
         }

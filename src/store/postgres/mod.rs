@@ -18,6 +18,7 @@ mod forget;
 mod handle;
 mod identities;
 mod keeper;
+mod ledger;
 mod letters;
 mod link;
 mod office;

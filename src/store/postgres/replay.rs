@@ -9,12 +9,13 @@ use std::ops::ControlFlow;
 use tokio_postgres::types::Type;
 
 use super::effect::{At, Decision, Effect};
-use super::identities::Wanted;
+use super::identities::{Verdict, Wanted};
 use super::keeper::{Keeper, within};
+use super::ledger::Ledger;
 use super::letters::{Change, Desk, id_of};
 use super::link::{Link, get};
 use super::positions::{self, Written};
-use super::transaction::{Ledger, Terms, Told, write};
+use super::transaction::{Terms, Told, write};
 use crate::order::{Identity, Order, Violation};
 use crate::place::TopicId;
 use crate::store::applied::LogTime;
@@ -127,79 +128,23 @@ async fn replay<E: Effect>(
         positions::log_time(link),
         read(link, &wish.ids)
     )?;
-    let log = LogTime(log);
-    let (mut changes, mut rows, candidates) = sort_out::<E::Order>(wish, &found, terms.now);
-    let mut wanted =
-        Wanted::new(candidates.iter().map(|one| log.sane(one.letter.timestamp, terms.now)).max().unwrap_or(log.0));
-    for (place, one) in candidates.iter().enumerate() {
-        if let Some(identity) = one.identity.as_ref().filter(|_| one.letter.kind == DeadLetterKind::DeadLetter) {
-            wanted.settle(identity, place);
-        }
-    }
-    let verdict = wanted.take(link, candidates.len()).await?;
-    let is_new = |place: usize, one: &Candidate<E::Order>| {
-        one.identity.is_none() || one.letter.kind == DeadLetterKind::Refused || verdict.is_fresh(place)
-    };
-    let written = |one: &Candidate<E::Order>| {
-        (one.letter.first.partition != BACKFILL).then(|| log.sane(one.letter.timestamp, terms.now))
-    };
-    let orders: Vec<_> = (candidates.iter().enumerate())
-        .filter(|(place, one)| is_new(*place, one))
-        .map(|(_, one)| (&one.order, written(one)))
-        .collect();
-    let mut effect = E::load(link, terms.policy, &orders).await?;
     let lost = || Error::new(ErrorCode::StoreIo, "a position was not locked").retriable();
     let stand = stands.get(&BACKFILL).ok_or_else(lost)?;
+    let (changes, answers, candidates) = sort_out::<E::Order>(wish, &found, terms.now);
+    let (verdict, effect) = prepare(link, terms, &candidates, LogTime(log)).await?;
     let (before, version) = (stand.standing.position.next, stand.standing.position.version.saturating_add(1));
     let head = Head { topic, partition: BACKFILL, version };
-    let (mut row, mut ledger, mut next) = (LedgerWriter::new(head, Vec::new()), Ledger::default(), before);
-    effect.begin_row();
-    for (place, one) in candidates.iter().enumerate() {
-        if row.is_full() {
-            ledger.keep(head, &mut row);
-            effect.begin_row();
-        }
-        let (did, reason) = if !is_new(place, one) {
-            changes.push(Change::Close(one.id, DeadLetterState::Resolved, None));
-            (Replayed::Duplicate, "an order of this identity was settled before".to_owned())
-        } else {
-            let at = At {
-                identity: one.identity.as_ref(),
-                offset: next,
-                timestamp: one.letter.timestamp,
-                written: written(one),
-            };
-            match effect.decide(&one.order, at, &mut row)? {
-                Decision::Applied => {
-                    next = next.saturating_add(1);
-                    changes.push(Change::Close(one.id, DeadLetterState::Replayed, None));
-                    (Replayed::Apply, String::new())
-                }
-                Decision::Refused { code, reason } => {
-                    let sentence = format!("{code}: {reason}");
-                    let letter = Letter { kind: DeadLetterKind::Refused, ..one.letter.clone() };
-                    changes.push(failed_again(one.id, letter, (code, reason), terms.now));
-                    (Replayed::Fail, sentence)
-                }
-            }
-        };
-        rows.insert(one.id, (did, reason));
-    }
-    ledger.keep(head, &mut row);
-    let answer = || -> Vec<ReplayRow> {
-        let told = wish.ids.iter().filter_map(|id| rows.get(id).map(|(did, reason)| (*id, *did, reason.clone())));
-        told.map(|(id, did, reason)| ReplayRow { id, did, reason }).collect()
-    };
+    let mut trial = Trial { head, effect, verdict, changes, answers, next: before, now: terms.now };
+    let ledger = trial.each(&candidates, LogTime(log))?;
+    let Trial { mut effect, verdict, changes, answers, next, .. } = trial;
     if wish.rehearsal == Rehearsal::Plan {
         link.plain("ROLLBACK").await?;
-        return Ok((answer(), None));
+        return Ok((in_order(wish, &answers), None));
     }
-    let changed: Vec<EventId> = rows.keys().copied().collect();
+    let touched: BTreeSet<EventId> = changes.iter().map(Change::id).collect();
     let desk = Desk::make(link, changes, terms.max_bytes).await?;
-    for id in changed {
-        if let Some((letter, _)) = found.get(&id).filter(|(letter, _)| letter.is_open()) {
-            unchanged(&desk, id, letter)?;
-        }
+    for (id, (letter, _)) in found.iter().filter(|(id, _)| touched.contains(id)) {
+        unchanged(&desk, *id, letter)?;
     }
     let mut standing = stand.standing.clone();
     standing.counts.applied = standing.counts.applied.saturating_add(next.abs_diff(before));
@@ -208,7 +153,97 @@ async fn replay<E: Effect>(
     let standing = Standing { position, ..standing };
     let written = Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: verdict.count };
     write(link, topic, &[written], (&ledger, &mut effect, &desk)).await?;
-    Ok((answer(), desk.told()))
+    Ok((in_order(wish, &answers), desk.told()))
+}
+
+fn in_order(wish: &Wish, answers: &Answers) -> Vec<ReplayRow> {
+    let told = wish.ids.iter().filter_map(|id| answers.get(id).map(|(did, reason)| (*id, *did, reason.clone())));
+    told.map(|(id, did, reason)| ReplayRow { id, did, reason }).collect()
+}
+
+/// Settles the identities, and locks and reads what the orders touch that are new.
+async fn prepare<E: Effect>(
+    link: Link<'_>,
+    terms: &Terms<'_, E>,
+    candidates: &[Candidate<E::Order>],
+    log: LogTime,
+) -> Result<(Verdict, E)> {
+    let newest = candidates.iter().map(|one| log.sane(one.letter.timestamp, terms.now)).max();
+    let mut wanted = Wanted::new(newest.unwrap_or(log.0));
+    for (place, one) in candidates.iter().enumerate() {
+        // A refusal's identity is in the set already: only a replay reopens it.
+        if let Some(identity) = one.identity.as_ref().filter(|_| one.letter.kind == DeadLetterKind::DeadLetter) {
+            wanted.settle(identity, place);
+        }
+    }
+    let verdict = wanted.take(link, candidates.len()).await?;
+    let new = candidates.iter().enumerate().filter(|(place, one)| one.is_new(*place, &verdict));
+    let orders: Vec<_> = new.map(|(_, one)| (&one.order, one.written(log, terms.now))).collect();
+    let effect = E::load(link, terms.policy, &orders).await?;
+    Ok((verdict, effect))
+}
+
+impl<O> Candidate<O> {
+    fn is_new(&self, place: usize, verdict: &Verdict) -> bool {
+        self.identity.is_none() || self.letter.kind == DeadLetterKind::Refused || verdict.is_fresh(place)
+    }
+
+    /// The day's instant that counts.
+    fn written(&self, log: LogTime, now: i64) -> Option<i64> {
+        (self.letter.first.partition != BACKFILL).then(|| log.sane(self.letter.timestamp, now))
+    }
+}
+
+/// Letters that are tried, one after the other.
+struct Trial<E> {
+    head: Head,
+    effect: E,
+    verdict: Verdict,
+    changes: Vec<Change>,
+    answers: Answers,
+    /// Counts the orders that were applied by replays.
+    next: i64,
+    now: i64,
+}
+
+impl<E: Effect> Trial<E> {
+    fn each(&mut self, candidates: &[Candidate<E::Order>], log: LogTime) -> Result<Ledger> {
+        let (mut row, mut ledger) = (LedgerWriter::new(self.head, Vec::new()), Ledger::default());
+        self.effect.begin_row();
+        for (place, one) in candidates.iter().enumerate() {
+            if row.is_full() {
+                ledger.keep(self.head, &mut row);
+                self.effect.begin_row();
+            }
+            let answer = if one.is_new(place, &self.verdict) {
+                self.one(one, log, &mut row)?
+            } else {
+                self.changes.push(Change::Close(one.id, DeadLetterState::Resolved, None));
+                (Replayed::Duplicate, "an order of this identity was settled before".to_owned())
+            };
+            self.answers.insert(one.id, answer);
+        }
+        ledger.keep(self.head, &mut row);
+        Ok(ledger)
+    }
+
+    fn one(&mut self, one: &Candidate<E::Order>, log: LogTime, row: &mut LedgerWriter) -> Result<(Replayed, String)> {
+        let (identity, timestamp) = (one.identity.as_ref(), one.letter.timestamp);
+        let at = At { identity, offset: self.next, timestamp, written: one.written(log, self.now) };
+        match self.effect.decide(&one.order, at, row)? {
+            Decision::Applied => {
+                self.next = self.next.saturating_add(1);
+                self.changes.push(Change::Close(one.id, DeadLetterState::Replayed, None));
+                Ok((Replayed::Apply, String::new()))
+            }
+            Decision::Refused { code, reason } => {
+                let sentence = format!("{code}: {reason}");
+                let letter = Letter { kind: DeadLetterKind::Refused, ..one.letter.clone() };
+                self.changes.push(failed_again(one.id, letter, (code, reason), self.now));
+                Ok((Replayed::Fail, sentence))
+            }
+        }
+    }
 }
 
 type Answers = BTreeMap<EventId, (Replayed, String)>;

@@ -8,8 +8,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::reader::StoreReader;
-use super::setter::{Held, hold, owner_of};
+use super::reader::{StoreReader, database};
+use super::setter::{Held, hold, hold_database, owner_of};
 use super::socket::Caller;
 use crate::store::{BackOffice, Operation, Row, Store};
 use crate::{Error, ErrorCode, Result};
@@ -34,6 +34,9 @@ impl StoreOperator {
     /// Nothing changes.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if let Some(url) = database(path) {
+            return hold_database(url).await.map(|held| Self(Way::Here(held)));
+        }
         let reader = StoreReader::open(path).await?;
         if let Some(socket) = reader.socket() {
             return Ok(Self(Way::There(socket)));
@@ -70,6 +73,10 @@ impl StoreOperator {
         let office: Option<Arc<dyn BackOffice>> = match held {
             Held::Inventory(store) => store.back_office(),
             Held::Deliveries(store) => store.back_office(),
+            #[cfg(feature = "postgres")]
+            Held::SharedInventory(store) => store.back_office(),
+            #[cfg(feature = "postgres")]
+            Held::SharedDeliveries(store) => store.back_office(),
         };
         let office = office.ok_or_else(|| Error::new(ErrorCode::Internal, "the store has no back office"))?;
         office.operate(operation).await
@@ -86,6 +93,10 @@ impl StoreOperator {
         match self.0 {
             Way::Here(Held::Inventory(store)) => store.close().await,
             Way::Here(Held::Deliveries(store)) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Way::Here(Held::SharedInventory(store)) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Way::Here(Held::SharedDeliveries(store)) => store.close().await,
             Way::There(_) => Ok(()),
         }
     }

@@ -7,10 +7,12 @@
 use std::path::{Path, PathBuf};
 
 use super::handle::{RedbDeliveries, RedbInventory};
-use super::reader::StoreReader;
+use super::reader::{StoreReader, database};
 use super::settings::RedbSettings;
 use crate::order::{InventoryOrder, Order};
 use crate::store::{AppliedSince, DeliveryPolicy, IdentityRow, Position, PositionRow, Query, Row, Start, Store, Topic};
+#[cfg(feature = "postgres")]
+use crate::store::{PostgresDeliveries, PostgresInventory};
 use crate::{Error, ErrorCode, Result};
 
 /// Sets positions of a store, whichever orders it keeps, while this holds it.
@@ -33,6 +35,10 @@ pub struct PositionSetter(Held);
 pub(super) enum Held {
     Inventory(RedbInventory),
     Deliveries(RedbDeliveries),
+    #[cfg(feature = "postgres")]
+    SharedInventory(PostgresInventory),
+    #[cfg(feature = "postgres")]
+    SharedDeliveries(PostgresDeliveries),
 }
 
 /// What a move of a position means, before it is made.
@@ -70,6 +76,9 @@ impl PositionSetter {
     /// Nothing changes.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
+        if let Some(url) = database(path) {
+            return hold_database(url).await.map(Self);
+        }
         let owner = free_store(path).await?;
         let path = path.to_owned();
         let opened = tokio::task::spawn_blocking(move || hold(path, &owner)).await;
@@ -87,6 +96,10 @@ impl PositionSetter {
         let mut positions = match &self.0 {
             Held::Inventory(store) => store.positions(topic).await?,
             Held::Deliveries(store) => store.positions(topic).await?,
+            #[cfg(feature = "postgres")]
+            Held::SharedInventory(store) => store.positions(topic).await?,
+            #[cfg(feature = "postgres")]
+            Held::SharedDeliveries(store) => store.positions(topic).await?,
         };
         let query = Query::AppliedSince { topic: topic.clone(), partition, from: next };
         let rows = self.reader().ask(query).rows().await?;
@@ -120,6 +133,10 @@ impl PositionSetter {
         match &self.0 {
             Held::Inventory(store) => store.set_position(&plan.topic, start).await?,
             Held::Deliveries(store) => store.set_position(&plan.topic, start).await?,
+            #[cfg(feature = "postgres")]
+            Held::SharedInventory(store) => store.set_position(&plan.topic, start).await?,
+            #[cfg(feature = "postgres")]
+            Held::SharedDeliveries(store) => store.set_position(&plan.topic, start).await?,
         };
         let id = plan.topic.id.to_string();
         let rows = self.reader().ask(Query::Positions).rows().await?.into_iter().filter_map(|row| match row {
@@ -142,6 +159,10 @@ impl PositionSetter {
         match self.0 {
             Held::Inventory(store) => store.close().await,
             Held::Deliveries(store) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Held::SharedInventory(store) => store.close().await,
+            #[cfg(feature = "postgres")]
+            Held::SharedDeliveries(store) => store.close().await,
         }
     }
 
@@ -149,6 +170,10 @@ impl PositionSetter {
         match &self.0 {
             Held::Inventory(store) => store.reader(),
             Held::Deliveries(store) => store.reader(),
+            #[cfg(feature = "postgres")]
+            Held::SharedInventory(store) => store.reader(),
+            #[cfg(feature = "postgres")]
+            Held::SharedDeliveries(store) => store.reader(),
         }
     }
 }
@@ -170,6 +195,21 @@ pub(super) async fn owner_of(reader: &StoreReader) -> Result<IdentityRow> {
     let rows = reader.ask(Query::Identity).rows().await?;
     let owner = rows.into_iter().find_map(|row| if let Row::Identity(row) = row { Some(row) } else { None });
     owner.ok_or_else(|| Error::new(ErrorCode::StoreCorrupt, "the store does not say whose it is"))
+}
+
+/// Connects to a store that any process may write: versions guard its positions.
+#[cfg(feature = "postgres")]
+pub(super) async fn hold_database(url: &str) -> Result<Held> {
+    let owner = owner_of(&StoreReader::open(url).await?).await?;
+    if owner.order_type == InventoryOrder::TYPE {
+        return PostgresInventory::connect(url, &owner.group).await.map(Held::SharedInventory);
+    }
+    PostgresDeliveries::connect(url, &owner.group).await.map(Held::SharedDeliveries)
+}
+
+#[cfg(not(feature = "postgres"))]
+pub(super) async fn hold_database(_url: &str) -> Result<Held> {
+    Err(super::reader::without_postgres())
 }
 
 /// Takes hold of a store.
