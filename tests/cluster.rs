@@ -125,6 +125,19 @@ async fn an_address_that_accepts_and_is_silent_does_not_keep_the_next_from_being
     assert_eq!(cluster.view().brokers().len(), 1);
 }
 
+/// Three of them took three times the request timeout, ninety seconds by default, before the fourth was dialled.
+#[tokio::test]
+async fn silent_addresses_cost_no_timeout_while_one_answers() {
+    let broker = DevBroker::start().await.unwrap();
+    let silent = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let silent = silent.each_ref().map(|listener| listener.local_addr().unwrap().to_string());
+    let servers = format!("{},{}", silent.join(","), broker.bootstrap());
+    let config = ClientConfig::new(servers);
+    let connecting = Cluster::connect(&config);
+    let cluster = tokio::time::timeout(Duration::from_secs(10), connecting).await.expect("no timeout is waited for");
+    assert_eq!(cluster.unwrap().view().brokers().len(), 1);
+}
+
 #[tokio::test]
 async fn a_leader_that_moved_before_anybody_connected_to_it_is_found_after_a_refusal() {
     let broker = DevBroker::builder().nodes(2).topic("orders", 1).start().await.unwrap();
@@ -193,6 +206,32 @@ async fn brokers_that_all_moved_are_found_again_through_the_address_that_was_giv
         let is_there = || cluster.view().brokers()[&node].to_string() == broker.bootstrap();
         until(&cluster, "the new address is known", is_there).await;
         assert!(cluster.connection(node, Purpose::Produce).await.is_ok());
+    }
+}
+
+#[tokio::test]
+async fn the_address_that_was_given_may_go_while_a_broker_is_known() {
+    let broker = std::sync::Arc::new(DevBroker::builder().nodes(2).topic("orders", 1).start().await.unwrap());
+    let given = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = given.local_addr().unwrap().to_string();
+    let first = broker.bootstrap().split(',').next().unwrap().to_owned();
+    let passing = tokio::spawn(async move {
+        while let Ok((mut client, _)) = given.accept().await {
+            let mut server = TcpStream::connect(&first).await.unwrap();
+            drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+        }
+    });
+    let cluster = Cluster::connect(&quick(ClientConfig::new(address))).await.unwrap();
+    cluster.topic("orders", Missing::Refuse, SOON).await.unwrap();
+    passing.abort();
+    drop(passing.await);
+    let at = TopicPartition::new("orders", 0);
+    for _ in 0..3 {
+        let new = 3 - cluster.leader(&at).unwrap().node;
+        broker.move_leader("orders", 0, new).unwrap();
+        until(&cluster, "the new leader is known", || cluster.leader(&at).is_some_and(|leader| leader.node == new))
+            .await;
+        assert!(cluster.connection(new, Purpose::Produce).await.is_ok());
     }
 }
 

@@ -280,6 +280,30 @@ async fn a_store_that_fails_for_a_while_or_loses_its_answers_recovers_and_applie
 }
 
 #[tokio::test]
+async fn a_store_that_has_stopped_ends_the_run_with_its_error_and_the_next_run_goes_on_from_its_position() {
+    let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());
+    let store = FaultyStore::new(shop.store());
+    let (control, run) = faulty(&broker, &store, &log).await;
+    write(&broker, 0, &nameless(0..10));
+    settled(&control, 10).await;
+    store.fail([Fault::Fail, Fault::Break]);
+    write(&broker, 0, &nameless(10..20));
+    let ended = tokio::time::timeout(SOON, run).await.expect("the run ends").unwrap().unwrap_err();
+    assert_eq!(ended.code(), ErrorCode::StoreIo, "{ended}");
+    assert!(!control.health().is_ready());
+    assert!(broker.committed("inventory", TOPIC, 0).is_none_or(|at| at <= 10), "as if written");
+    drop(store);
+    let store = FaultyStore::new(shop.store());
+    let (control, run) = faulty(&broker, &store, &log).await;
+    settled(&control, 10).await;
+    control.drain();
+    run.await.unwrap().unwrap();
+    drop(store);
+    shop.assert_holds(20, 0).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
 async fn one_foreign_write_of_a_position_is_gone_on_from_and_a_second_in_a_row_stops_the_partition() {
     let (broker, shop, log) = (broker(2).await, Shop::new(), Log::default());
     let store = FaultyStore::new(shop.store());

@@ -63,10 +63,13 @@ impl<O: Order, S: Store<O>> Store<O> for Shaky<S> {
                 tokio::time::sleep(time).await;
                 self.store.apply(batch).await
             }
-            Some(Mood::Fails) => Err(Error::new(ErrorCode::StoreIo, "the transaction fails, as a trouble wants it")),
+            Some(Mood::Fails) => {
+                Err(Error::new(ErrorCode::StoreIo, "the transaction fails, as a trouble wants it").retriable())
+            }
             Some(Mood::LosesAnswer) => {
                 self.store.apply(batch).await?;
-                Err(Error::new(ErrorCode::StoreIo, "the transaction's answer is lost, as a trouble wants it"))
+                let sentence = "the transaction's answer is lost, as a trouble wants it";
+                Err(Error::new(ErrorCode::StoreIo, sentence).retriable())
             }
         }
     }

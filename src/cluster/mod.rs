@@ -16,7 +16,9 @@
 //! | a leader that moved unseen is dialled for ever | `a_leader_that_moved_before_anybody_connected_to_it_is_found_after_a_refusal` |
 //! | a partition that had no leader, or came later, is never asked for again | `a_topic_whose_leaders_are_not_known_yet_is_asked_for_until_they_are`, `partitions_that_are_added_are_in_the_next_view_and_a_deleted_topic_is_not_made_again` |
 //! | the addresses that were given are forgotten after the first answer | `brokers_that_all_moved_are_found_again_through_the_address_that_was_given` |
-//! | one silent address holds up all | `an_address_that_accepts_and_is_silent_does_not_keep_the_next_from_being_asked` |
+//! | one silent address holds up all | `an_address_that_accepts_and_is_silent_does_not_keep_the_next_from_being_asked`, `silent_addresses_cost_no_timeout_while_one_answers` |
+//! | the addresses that were given are needed for ever | `the_address_that_was_given_may_go_while_a_broker_is_known` |
+//! | a name is resolved once | `a_cluster_whose_name_leads_elsewhere_is_found_there` |
 //! | a stuck connection stays in use | `a_connection_that_went_silent_is_replaced_and_the_question_asked_again` |
 //! | looking at a topic makes it | `a_topic_that_does_not_exist_is_refused_unless_it_may_be_created` |
 
@@ -26,6 +28,8 @@ mod metadata;
 mod refresh;
 mod refusal;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
@@ -192,7 +196,7 @@ impl Cluster {
         if opened.is_err() {
             self.0.refresher.demand();
         }
-        opened
+        opened.map_err(passing)
     }
 
     /// A connection to any broker, for requests that each can answer.
@@ -204,7 +208,7 @@ impl Cluster {
     /// Safe, as [`Cluster::connection`].
     pub async fn any_connection(&self) -> Result<Connection> {
         let view = self.view();
-        self.0.routes.any(&view).await
+        self.0.routes.any(&view).await.map_err(passing)
     }
 
     /// Stops the metadata task and closes all connections.
@@ -215,6 +219,12 @@ impl Cluster {
         self.0.tasks.finish(self.0.config.millis(&properties::REQUEST_TIMEOUT)).await;
         self.0.routes.close();
     }
+}
+
+/// What answers at a broker's address without being one may be there for a while only: a proxy whose broker is away, or
+/// another host that has the address now. Brokers have answered before, so it is no wrong setting.
+fn passing(error: Error) -> Error {
+    if error.code() == ErrorCode::Protocol { error.retriable() } else { error }
 }
 
 fn closed() -> Error {

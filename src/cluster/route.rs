@@ -5,7 +5,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::View;
@@ -19,6 +22,9 @@ pub type Node = i32;
 
 /// The node of an address that was given, not learnt: its number is unknown.
 const BOOTSTRAP: Node = -1;
+
+/// How long one broker may take to answer before the next one is asked as well.
+const HEAD_START: Duration = Duration::from_millis(500);
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -89,26 +95,34 @@ impl Routes {
     }
 
     /// A connection to some broker: an open one, else whichever answers first of those known, then of those given.
+    ///
+    /// One that is silent holds nobody up: after [`HEAD_START`] the next one is dialled as well.
     pub(super) async fn any(&self, view: &View) -> Result<Connection> {
         if let Some(open) = self.any_open(view) {
             return Ok(open);
         }
         let mut known: Vec<(Node, &Address)> = view.brokers().iter().map(|(node, address)| (*node, address)).collect();
         fastrand::shuffle(&mut known);
-        let mut failures = Vec::new();
-        for (node, address) in known {
-            match self.connection(node, address, Purpose::Control).await {
-                Ok(open) => return Ok(open),
-                Err(error) => failures.push(error),
+        let given = self.bootstrap.iter().map(|address| (BOOTSTRAP, address));
+        let mut waiting = known.into_iter().chain(given);
+        let (mut dialling, mut failures) = (FuturesUnordered::new(), Vec::new());
+        loop {
+            let next = waiting.next();
+            let is_last = next.is_none();
+            dialling.extend(next.map(|(node, address)| self.connection(node, address, Purpose::Control)));
+            let answered = async {
+                match is_last {
+                    true => Ok(dialling.next().await),
+                    false => tokio::time::timeout(HEAD_START, dialling.next()).await,
+                }
+            };
+            match answered.await {
+                Ok(Some(Ok(open))) => return Ok(open),
+                Ok(Some(Err(error))) => failures.push(error),
+                Ok(None) if is_last => return Err(none_answers(failures)),
+                Ok(None) | Err(_) => {}
             }
         }
-        for address in &self.bootstrap {
-            match self.connection(BOOTSTRAP, address, Purpose::Control).await {
-                Ok(open) => return Ok(open),
-                Err(error) => failures.push(error),
-            }
-        }
-        Err(none_answers(failures))
     }
 
     fn any_open(&self, view: &View) -> Option<Connection> {
@@ -144,11 +158,10 @@ impl Link {
     }
 }
 
-/// One error for all: the first one that another try does not mend, with the others' words.
+/// One error for all. Where no address is of any use another try does not mend it, and the first one says why.
 fn none_answers(mut failures: Vec<Error>) -> Error {
-    let lasting = failures.iter().position(|error| !error.is_retriable());
-    if let Some(index) = lasting {
-        return failures.swap_remove(index);
+    if !failures.is_empty() && failures.iter().all(|error| !error.is_retriable()) {
+        return failures.swap_remove(0);
     }
     let reasons: Vec<String> = failures.iter().map(ToString::to_string).collect();
     Error::new(ErrorCode::Connect, format!("no broker answers: {}", reasons.join("; "))).retriable()

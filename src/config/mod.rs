@@ -6,6 +6,8 @@
 pub mod address;
 #[cfg(feature = "dev-broker")]
 mod inside;
+#[cfg(test)]
+mod names;
 pub mod properties;
 
 use std::collections::BTreeMap;
@@ -15,6 +17,8 @@ use std::time::Duration;
 pub use address::Address;
 #[cfg(feature = "dev-broker")]
 pub(crate) use inside::Inside;
+#[cfg(test)]
+pub(crate) use names::Names;
 pub use properties::Property;
 
 use crate::error::{Error, ErrorCode, Result};
@@ -61,6 +65,8 @@ pub struct ClientConfig {
     warnings: Vec<String>,
     #[cfg(feature = "dev-broker")]
     inside: Option<Inside>,
+    #[cfg(test)]
+    names: Option<Names>,
 }
 
 impl ClientConfig {
@@ -131,6 +137,17 @@ impl ClientConfig {
     #[cfg(feature = "dev-broker")]
     pub(crate) fn inside(&self) -> Option<&Inside> {
         self.inside.as_ref()
+    }
+
+    /// Has names stand for what a test says.
+    #[cfg(test)]
+    pub(crate) fn naming(self, names: Names) -> Self {
+        Self { names: Some(names), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn names(&self) -> Option<&Names> {
+        self.names.as_ref()
     }
 
     /// Sets `client.id`: the name that brokers see.

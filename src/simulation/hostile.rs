@@ -218,7 +218,8 @@ const CODES: [ErrorCode; 9] = [
     ErrorCode::UnknownTopic,
 ];
 
-/// What a client may take of an answer without end: the largest small answer (8 MiB), and what is on its way.
+/// What a client may take of an answer without end: the largest small answer (8 MiB), and what is on its way. A fetch's
+/// answer may be larger (17 MiB by default), but one without end tells a length beyond it, and is not begun.
 const MOST_TAKEN: u64 = 9 << 20;
 
 async fn produce(config: &ClientConfig) -> Result<()> {
@@ -271,37 +272,21 @@ async fn consumer_meets(malice: Malice, spared: u64) {
     let run = tokio::spawn(consumer.run(std::future::pending()));
     sleep(until.saturating_duration_since(tokio::time::Instant::now())).await;
     let (done, health) = (control.summary().settled(), control.health());
-    assert!(done == 5 || !told.is_empty() || !health.is_ready(), "{story}: nothing is told: {health}");
+    // A lie that can be understood is believed: that there is nothing to do, for example.
+    let is_told = done == 5 || !told.is_empty() || !health.is_ready();
+    assert!(is_told || !malice.is_plain(), "{story}: nothing is told: {health}; {:?}", control.lag());
     between.over.store(true, Ordering::Relaxed);
     let has_all = async || {
         while carrier.books().effects.len() < 5 {
             sleep(Duration::from_millis(200)).await;
         }
     };
-    // A partition whose position was answered with what cannot be read stops, says so, and goes on at the next start.
-    let stopped = async || {
-        while !control.health().to_string().contains("has stopped") {
-            sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let goes_on = async {
-        tokio::select! {
-            () = has_all() => {}
-            () = stopped() => {}
-        }
-    };
-    let went_on = timeout(Duration::from_secs(90), goes_on).await;
+    let went_on = timeout(Duration::from_secs(90), has_all()).await;
     assert!(went_on.is_ok() || !malice.is_plain(), "{story}: it does not go on: {}", control.health());
     run.abort();
     drop(run.await);
-    if malice.is_plain() {
-        let ship = Ship { carrier: carrier.clone(), life: Life::new() };
-        let again = DeliveryConsumer::builder(&spoilt).group(DELIVERY_GROUP).handler(ship).build().await.unwrap();
-        let again = tokio::spawn(again.run(std::future::pending()));
-        assert!(timeout(Duration::from_secs(90), has_all()).await.is_ok(), "{story}: the next start does not go on");
-        again.abort();
-        drop(again.await);
-    }
+    let taken = between.taken.load(Ordering::Relaxed);
+    assert!(taken <= MOST_TAKEN, "{story}: {taken} bytes were taken");
     assert_eq!(panics::take(), None, "{story}");
     broker.shutdown().await;
 }

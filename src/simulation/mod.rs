@@ -18,6 +18,7 @@
 
 mod calm;
 mod cases;
+mod firewall;
 mod hostile;
 mod judge;
 mod ledger;

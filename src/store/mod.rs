@@ -93,7 +93,8 @@ pub trait Store<O: Order>: Send + Sync + 'static {
     /// # Errors
     /// [`crate::ErrorCode::StoreConflict`] naming the partition whose position somebody else moved: nothing of the
     /// batch is applied. [`crate::ErrorCode::StoreFull`]: dead letters have no room left; nothing is applied.
-    /// [`crate::ErrorCode::StoreIo`]: whether the batch is committed is unknown until the store can be read again.
+    /// [`crate::ErrorCode::StoreIo`]: whether the batch is committed is unknown until the store can be read again. One that
+    /// is marked as [passing](crate::Error::is_retriable) is waited out, the batch given again; any other ends the run.
     ///
     /// # Cancel safety
     /// The batch may be committed all the same; call again with the same tokens, or read the positions.

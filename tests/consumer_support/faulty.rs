@@ -17,6 +17,8 @@ pub enum Fault {
     LoseAnswer,
     /// Somebody else writes the same position just before.
     Overtake,
+    /// It has stopped for good.
+    Break,
 }
 
 /// The store, and what is to happen to it. Clones share it.
@@ -83,6 +85,7 @@ impl Store<InventoryOrder> for FaultyStore {
             None => self.inner.apply(batch).await,
             Some(Fault::Fail) => Err(failed()),
             Some(Fault::LoseAnswer) => self.inner.apply(batch).await.and(Err(failed())),
+            Some(Fault::Break) => Err(Error::new(ErrorCode::StoreIo, "the store has stopped: the sync failed")),
             Some(Fault::Overtake) => {
                 self.touch(&batch.topic, batch.parts[0].partition).await?;
                 self.inner.apply(batch).await

@@ -61,6 +61,21 @@ const ONE_PURPOSE: [(&str, &str); 2] = [
     ("src/wire/mod.rs", "to and from are one traffic"),
 ];
 
+/// Files that read the wall clock, and what for: to tell a time, never to wait. A clock that jumps then disturbs nothing.
+const WALL_CLOCK: [(&str, &str); 11] = [
+    ("src/broker/clock.rs", "the timestamps that a broker gives records"),
+    ("src/cluster/admin/groups/status.rs", "how old a group's lag is, for people"),
+    ("src/consumer/control.rs", "how old the lag is, for people"),
+    ("src/consumer/dispatch/handler.rs", "when an order failed first, for people"),
+    ("src/consumer/dispatch/handler/aside.rs", "when a record was set aside, for people"),
+    ("src/flight/files.rs", "the name of a recording"),
+    ("src/flight/recorder.rs", "when a recording began, for people"),
+    ("src/producer/records.rs", "the timestamps of records"),
+    ("src/store/backfill.rs", "the timestamps of records from a file"),
+    ("src/store/redb/engine.rs", "which timestamps lie in the future; when something was set aside"),
+    ("src/store/postgres/transaction.rs", "as the embedded store's engine"),
+];
+
 /// Files that may wait real time, and why.
 const MAY_SLEEP: [(&str, &str); 3] = [
     ("tests/kafka/ours.rs", "a process of its own whose handler takes long: that is what its case is about"),
@@ -196,8 +211,15 @@ fn no_machine_is_named(source: &Source) -> Vec<String> {
     source.text.lines().filter(named).map(|line| format!("a machine's path: {}", line.trim())).collect()
 }
 
+fn the_wall_clock_tells_times_and_nothing_waits_for_it(source: &Source) -> Vec<String> {
+    let reads = source.path.starts_with("src/")
+        && ["SystemTime::now", "Utc::now", "Local::now"].iter().any(|clock| source.shipped().contains(clock));
+    let wrong = reads && !excepted(&WALL_CLOCK, source);
+    wrong.then(|| "it reads the wall clock: say in WALL_CLOCK which time it tells".to_owned()).into_iter().collect()
+}
+
 /// Every rule.
-const RULES: [(&str, Rule); 10] = [
+const RULES: [(&str, Rule); 11] = [
     ("imports flow one way", imports_flow_one_way),
     ("only src/wire names rskafka", only_wire_names_rskafka),
     ("names say something", names_say_something),
@@ -206,12 +228,13 @@ const RULES: [(&str, Rule); 10] = [
     ("nothing is left unfinished", nothing_is_left_unfinished),
     ("tests do not sleep", tests_do_not_sleep),
     ("allowances have reasons", allowances_have_reasons),
+    ("the wall clock tells times only", the_wall_clock_tells_times_and_nothing_waits_for_it),
     ("no machine is named", no_machine_is_named),
     ("tests are named by outcome", tests_are_named_by_outcome),
 ];
 
 /// For every rule, files that break it.
-const PLANTED: [(Rule, &str, &str); 15] = [
+const PLANTED: [(Rule, &str, &str); 16] = [
     (imports_flow_one_way, "src/wire/tls.rs", "use crate::{error::Error, cluster::Cluster};"),
     (imports_flow_one_way, "src/store/mod.rs", "fn f() { crate::broker::start(); }"),
     (imports_flow_one_way, "src/consumer/group/member.rs", "use super::super::{ledger::Ledger};"),
@@ -224,6 +247,7 @@ const PLANTED: [(Rule, &str, &str); 15] = [
     (nothing_is_left_unfinished, "src/a.rs", "fn f() { todo!() }"),
     (tests_do_not_sleep, "tests/a.rs", "fn f() { std::thread::sleep(SECOND) }"),
     (allowances_have_reasons, "src/a.rs", "#[allow(dead_code)]\nfn f() {}"),
+    (the_wall_clock_tells_times_and_nothing_waits_for_it, "src/a.rs", "fn late() { SystemTime::now() > deadline }"),
     (no_machine_is_named, "src/a.rs", "const HOME: &str = \"/home/me\";"),
     (tests_are_named_by_outcome, "tests/a.rs", "#[test]\nfn test_send() {}"),
     (files_are_short, "src/a.rs", ""),

@@ -243,6 +243,10 @@ impl Reader {
     }
 
     fn fail(&mut self, partition: i32, error: Error) {
+        // A store that has stopped has stopped for all partitions.
+        if error.code() == ErrorCode::StoreIo {
+            return self.news.push_back(News::Failed(error));
+        }
         self.release(partition);
         self.set_standing(partition, Standing::Stopped);
         self.news.push_back(News::Stopped { partition, error });

@@ -17,9 +17,14 @@ impl LogTime {
     /// The time before every record.
     pub(crate) const NONE: Self = Self(i64::MIN);
 
-    /// A record's timestamp as it counts: one more than an hour beyond `now` is a mistake, and counts as the log's time.
+    /// A record's timestamp as it counts: one more than an hour beyond `now` is a mistake, and counts as the log's time; as
+    /// `now` in a log that has none yet, so that what a clock far behind lets in is not the first to be forgotten.
     pub(crate) fn sane(self, timestamp: i64, now: i64) -> i64 {
-        if timestamp <= now.saturating_add(HOUR_MILLIS) { timestamp } else { self.0 }
+        match self {
+            _ if timestamp <= now.saturating_add(HOUR_MILLIS) => timestamp,
+            Self::NONE => now,
+            Self(log) => log,
+        }
     }
 
     pub(crate) fn advance(&mut self, sane: i64) {
@@ -95,5 +100,16 @@ mod tests {
         assert_eq!(log, LogTime(now + HOUR_MILLIS));
         log.advance(log.sane(3, now));
         assert_eq!(log, LogTime(now + HOUR_MILLIS));
+    }
+
+    /// What came in while the clock was behind was forgotten as soon as it was right.
+    #[test]
+    fn a_clock_that_was_far_behind_when_the_log_began_makes_nothing_be_forgotten_once_it_is_right() {
+        let (mut log, behind, right) = (LogTime::NONE, 300 * DAY_MILLIS, 600 * DAY_MILLIS);
+        let newest = log.sane(right, behind);
+        log.advance(newest);
+        log.advance(log.sane(right, right));
+        assert_eq!(log, LogTime(right));
+        assert!(!Retention::default().forgets_source(log, newest));
     }
 }

@@ -9,19 +9,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use redb::{Database, Durability};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::effect::{Effect, table_of};
-use super::fault::{closed, fault};
+use super::fault::{closed, fault, no_room};
+use super::format::prepare;
 use super::memory::Memory;
 use super::replay::{Request, as_they_are};
 use super::settings::RedbSettings;
 use super::shared::Shared;
 use super::tables::Tables;
 use super::transaction::Settling;
+use crate::error::told;
+use crate::order::Order;
 use crate::store::{Applied, Batch, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
 use crate::{Error, ErrorCode, Result};
 
@@ -49,9 +52,27 @@ pub(super) struct Engine<E: Effect> {
     policy: E::Policy,
     /// Tells of new events that tell of letters.
     news: watch::Sender<u64>,
-    /// Why the store has stopped: after a failed write nobody knows what the file holds.
-    stopped: Option<String>,
+    standing: Standing,
+    /// How the file is opened again, if it can be.
+    reopen: Option<Reopen>,
 }
+
+/// Opens the file again.
+pub(super) type Reopen = Box<dyn Fn() -> Result<Database> + Send>;
+
+/// Whether the store works.
+enum Standing {
+    Works,
+    /// Its disk is full. The file is opened again, not before this moment, and then says what was committed.
+    Full {
+        not_before: Instant,
+    },
+    /// A write or a sync failed otherwise: nobody knows what the file holds.
+    Stopped(String),
+}
+
+/// To open the file again takes at most one part of the time in so many.
+const REOPENING_SHARE: u32 = 10;
 
 impl<E: Effect> Engine<E> {
     pub(super) fn new(
@@ -61,7 +82,13 @@ impl<E: Effect> Engine<E> {
         news: watch::Sender<u64>,
     ) -> Result<Self> {
         let memory = shared.with_writer(|database| Memory::load(database, &policy))?;
-        Ok(Self { shared, memory, settings, policy, news, stopped: None })
+        let standing = Standing::Works;
+        Ok(Self { shared, memory, settings, policy, news, standing, reopen: None })
+    }
+
+    /// Has the file opened again after its disk was full.
+    pub(super) fn reopening(self, reopen: Reopen) -> Self {
+        Self { reopen: Some(reopen), ..self }
     }
 
     /// Serves calls until the store is closed. An answer that nobody waits for any more is dropped.
@@ -95,7 +122,7 @@ impl<E: Effect> Engine<E> {
         }
     }
 
-    fn positions(&self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
+    fn positions(&mut self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
         self.check()?;
         self.shared.with_writer(|database| self.memory.positions(database, topic))
     }
@@ -171,27 +198,70 @@ impl<E: Effect> Engine<E> {
         }
     }
 
-    /// After a transaction that was given up, memory is read again; after a fault of the file, the store stops.
+    /// After a transaction that was given up, memory is read again; after a fault of the file, the store stands still.
     fn recover(&mut self, error: &Error) {
-        let broken = matches!(error.code(), ErrorCode::StoreIo | ErrorCode::StoreCorrupt);
-        let reread = if broken {
-            Err(Error::new(error.code(), error.to_string()))
-        } else {
-            self.shared.with_writer(|database| Memory::load(database, &self.policy))
-        };
-        match reread {
+        if matches!(error.code(), ErrorCode::StoreIo | ErrorCode::StoreCorrupt) {
+            return self.stand_still(error);
+        }
+        match self.shared.with_writer(|database| Memory::load(database, &self.policy)) {
             Ok(memory) => self.memory = memory,
-            Err(error) => {
-                tracing::error!(%error, "the store has stopped");
-                self.stopped = Some(error.to_string());
+            Err(error) => self.stand_still(&error),
+        }
+    }
+
+    fn stand_still(&mut self, error: &Error) {
+        let why = told(error);
+        if error.is_retriable() && self.reopen.is_some() {
+            tracing::warn!(why, "the store waits");
+            self.standing = Standing::Full { not_before: Instant::now() };
+        } else {
+            tracing::error!(why, "the store has stopped");
+            self.standing = Standing::Stopped(why);
+        }
+    }
+
+    fn check(&mut self) -> Result<()> {
+        match &self.standing {
+            Standing::Works => Ok(()),
+            Standing::Full { not_before } if Instant::now() < *not_before => Err(no_room()),
+            Standing::Full { .. } => self.begin_again(),
+            Standing::Stopped(why) => {
+                let remedy = "mend the disk and start the process again: it goes on from what was committed";
+                Err(Error::new(ErrorCode::StoreIo, format!("the store has stopped: {why}")).remedy(remedy))
             }
         }
     }
 
-    fn check(&self) -> Result<()> {
-        let Some(why) = &self.stopped else { return Ok(()) };
-        Err(Error::new(ErrorCode::StoreIo, format!("the store has stopped: {why}"))
-            .remedy("mend the disk and start the process again: it goes on from what was committed"))
+    /// Whether the transaction that found the disk full is committed is what the file says: its answer was none.
+    fn begin_again(&mut self) -> Result<()> {
+        let begun = Instant::now();
+        match self.reopened() {
+            Ok(memory) => {
+                tracing::info!("the store's disk has room again: it goes on");
+                (self.memory, self.standing) = (memory, Standing::Works);
+                Ok(())
+            }
+            Err(error) => {
+                self.stand_still(&error);
+                if let Standing::Full { not_before } = &mut self.standing {
+                    *not_before = Instant::now() + begun.elapsed().saturating_mul(REOPENING_SHARE);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn reopened(&self) -> Result<Memory<E>> {
+        let Some(reopen) = &self.reopen else { return Err(no_room()) };
+        self.shared.reopen(reopen)?;
+        self.shared.with_writer(|database| {
+            let identity = self.shared.identity();
+            let found = prepare(database, &identity.group, E::Order::TYPE, table_of::<E>())?;
+            if found != *identity {
+                return Err(Error::new(ErrorCode::StoreForeign, "another store stands where this one stood"));
+            }
+            Memory::load(database, &self.policy)
+        })
     }
 }
 
@@ -200,7 +270,10 @@ pub(super) fn gone<T>(_: T) -> Error {
     closed()
 }
 
+/// No clock that is right shows less: 2026-01-01. One that does began anew, as on a machine without a battery.
+const NO_EARLIER: i64 = 1_767_225_600_000;
+
 fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX).max(NO_EARLIER)
 }

@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::deliveries::Deliveries;
 use super::effect::{Effect, table_of};
-use super::engine::{Command, Engine, WAITING, gone};
+use super::engine::{Command, Engine, Reopen, WAITING, gone};
 use super::fault::fault;
 use super::format::prepare;
 use super::inventory::Inventory;
 use super::lock::holder;
 use super::office::{Office, Steered};
+use super::platter::Platter;
 use super::presence::look;
 use super::reader::StoreReader;
+use super::room::try_room;
 use super::settings::{RedbSettings, Socket};
 use super::shared::{Open, Shared};
 use super::socket::{Desk, listen, serve, socket_path};
@@ -77,7 +81,7 @@ impl RedbInventory {
     /// # Errors
     /// As [`RedbInventory::open`].
     pub fn open_with(path: impl AsRef<Path>, group: &str, settings: RedbSettings) -> Result<Self> {
-        start::<Inventory>(open_file(path.as_ref(), &settings)?, path.as_ref(), group, settings, ())
+        start::<Inventory>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, ())
     }
 }
 
@@ -103,7 +107,7 @@ impl RedbDeliveries {
         settings: RedbSettings,
         policy: DeliveryPolicy,
     ) -> Result<Self> {
-        start::<Deliveries>(open_file(path.as_ref(), &settings)?, path.as_ref(), group, settings, policy)
+        start::<Deliveries>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, policy)
     }
 }
 
@@ -162,9 +166,22 @@ impl<O: Order> Store<O> for RedbStore<O> {
     }
 }
 
-fn open_file(path: &Path, settings: &RedbSettings) -> Result<Database> {
+/// Opens the file, and says how it is opened again once its disk has room.
+fn file(path: &Path, settings: &RedbSettings) -> Result<(Database, Reopen)> {
     look(path)?;
-    let opened = builder(settings).create(path);
+    let database = open_file(path, settings, true)?;
+    let (path, settings) = (path.to_owned(), *settings);
+    let reopen = move || {
+        try_room(&path)?;
+        open_file(&path, &settings, false)
+    };
+    Ok((database, Box::new(reopen)))
+}
+
+fn open_file(path: &Path, settings: &RedbSettings, may_create: bool) -> Result<Database> {
+    let opened = OpenOptions::new().read(true).write(true).create(may_create).truncate(false).open(path);
+    let backend = FileBackend::new(opened.map_err(|error| fault(redb::Error::Io(error)))?).map_err(fault)?;
+    let opened = builder(settings).create_with_backend(Platter::new(backend, Some(path)));
     opened.map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => holder(path).caused_by(error),
         error => fault(error),
@@ -179,7 +196,7 @@ pub(super) fn builder(settings: &RedbSettings) -> Builder {
 
 /// Starts the thread of an open database.
 pub(super) fn start<E: Effect>(
-    database: Database,
+    (database, reopen): (Database, Reopen),
     path: &Path,
     group: &str,
     settings: RedbSettings,
@@ -188,7 +205,7 @@ pub(super) fn start<E: Effect>(
     let identity = prepare(&database, group, E::Order::TYPE, table_of::<E>())?;
     let shared = Arc::new(Shared::new(Open::Writer(database), path, identity));
     let (told, news) = watch::channel(0);
-    let engine = Engine::<E>::new(Arc::clone(&shared), settings, policy, told)?;
+    let engine = Engine::<E>::new(Arc::clone(&shared), settings, policy, told)?.reopening(reopen);
     let (calls, served) = mpsc::channel(WAITING);
     std::thread::Builder::new()
         .name("orderflow-store".into())

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+use super::platter::refuse_unsynced;
 use crate::{Error, ErrorCode, Result};
 
 /// What every redb file begins with.
@@ -11,6 +12,7 @@ const MAGIC: [u8; 9] = [b'r', b'e', b'd', b'b', 0x1A, 0x0A, 0xA9, 0x0D, 0x0A];
 
 /// Refuses a directory, a file of another kind, and a path into no folder. What only redb can tell is left to it.
 pub(super) fn look(path: &Path) -> Result<()> {
+    refuse_unsynced(path)?;
     match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(not_a_store(path, "it is a directory")),
         Ok(_) if begins_otherwise(path) => Err(not_a_store(path, "the file is of another kind")),

@@ -7,7 +7,7 @@ use std::sync::{RwLock, RwLockReadGuard};
 
 use redb::{Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase};
 
-use super::fault::{closed, fault};
+use super::fault::{closed, fault, no_room};
 use crate::store::StoreIdentity;
 use crate::{Error, ErrorCode, Result};
 
@@ -26,6 +26,8 @@ pub(super) enum Open {
     Writer(Database),
     /// By a process that only asks.
     Reader(ReadOnlyDatabase),
+    /// Not now: it failed, and could not be opened again yet.
+    Away,
 }
 
 impl fmt::Debug for Shared {
@@ -52,8 +54,20 @@ impl Shared {
         match self.lock().as_ref() {
             Some(Open::Writer(database)) => work(database),
             Some(Open::Reader(_)) => Err(Error::new(ErrorCode::Internal, "the store is open for reading only")),
+            Some(Open::Away) => Err(no_room()),
             None => Err(closed()),
         }
+    }
+
+    /// Opens the file anew, once the one that failed is let go of: what is committed is what the file says then.
+    pub(super) fn reopen(&self, open: impl FnOnce() -> Result<Database>) -> Result<()> {
+        let mut place = self.open.write().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if place.is_none() {
+            return Err(closed());
+        }
+        *place = Some(Open::Away);
+        *place = Some(Open::Writer(open()?));
+        Ok(())
     }
 
     /// Runs `work` on what is committed now.
@@ -62,6 +76,7 @@ impl Shared {
         let transaction = match open.as_ref() {
             Some(Open::Writer(database)) => database.begin_read(),
             Some(Open::Reader(database)) => database.begin_read(),
+            Some(Open::Away) => return Err(no_room()),
             None => return Err(closed()),
         };
         work(&transaction.map_err(fault)?)
@@ -79,7 +94,7 @@ impl Shared {
         match open {
             Some(Open::Writer(database)) => database.close().map_err(fault),
             Some(Open::Reader(database)) => database.close().map_err(fault),
-            None => Ok(()),
+            Some(Open::Away) | None => Ok(()),
         }
     }
 

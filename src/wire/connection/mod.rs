@@ -24,6 +24,8 @@ use tokio::runtime::Handle;
 
 #[cfg(feature = "dev-broker")]
 use crate::config::Inside;
+#[cfg(test)]
+use crate::config::Names;
 use crate::config::{Address, ClientConfig, properties};
 use crate::error::{Error, ErrorCode, Result};
 use crate::wire::kafka_error::KafkaError;
@@ -54,6 +56,9 @@ pub struct ConnectionSettings {
     /// How a connection is opened within this process, if it is.
     #[cfg(feature = "dev-broker")]
     pub(crate) inside: Option<Inside>,
+    /// What names stand for, if a test says so.
+    #[cfg(test)]
+    pub(crate) names: Option<Names>,
 }
 
 /// The largest answer to a request that is no fetch: metadata of some thousand partitions, offsets of as many.
@@ -74,6 +79,8 @@ impl ConnectionSettings {
             max_frame: MAX_CONTROL_FRAME,
             #[cfg(feature = "dev-broker")]
             inside: config.inside().cloned(),
+            #[cfg(test)]
+            names: config.names().cloned(),
         }
     }
 
@@ -141,7 +148,8 @@ impl Connection {
     ///
     /// # Errors
     /// [`ErrorCode::Timeout`], [`ErrorCode::Disconnected`] (both say nothing of whether the broker acted on it),
-    /// [`ErrorCode::BrokerTooOld`] if no version fits, [`ErrorCode::Protocol`] if the answer cannot be decoded.
+    /// [`ErrorCode::BrokerTooOld`] if no version fits, [`ErrorCode::Protocol`] if the answer cannot be decoded: the
+    /// connection is closed then, and another try is in place.
     ///
     /// # Cancel safety
     /// Dropping the future after its first poll, inside or outside its runtime, leaves the connection usable; the request
@@ -302,7 +310,9 @@ impl Inner {
     fn undecodable<R: Request>(&self, version: i16) -> Error {
         self.switch.kill();
         let sentence = format!("{} answered {:?} version {version} with what cannot be decoded", self.address, R::API);
-        Error::new(ErrorCode::Protocol, sentence).remedy(NO_KAFKA)
+        let error = Error::new(ErrorCode::Protocol, sentence).remedy(NO_KAFKA);
+        // What has greeted us is a broker: its next answer, on another connection, may be well.
+        if R::API == ApiKey::ApiVersions { error } else { error.retriable() }
     }
 }
 

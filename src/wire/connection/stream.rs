@@ -29,7 +29,7 @@ impl Stream {
         if let Some(inside) = &settings.inside {
             return inside.dial(address).map(Self::Pipe);
         }
-        dial(address, settings.connect_timeout).await.map(Self::Socket)
+        dial(address, settings).await.map(Self::Socket)
     }
 }
 

@@ -22,7 +22,8 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
             Ok(applied) => self.applied(&flight, applied),
             Err(error) if error.code() == ErrorCode::StoreConflict => self.conflicted(&flight, &error),
             Err(error) if error.code() == ErrorCode::StoreFull => self.full(&flight, error),
-            Err(error) if error.is_retriable() || error.code() == ErrorCode::StoreIo => self.failed(flight, &error),
+            Err(error) if error.is_retriable() => self.failed(flight, &error),
+            // The store has stopped: only a person, or another process, leads out.
             Err(error) => self.steps.push_back(Step::Failed(error)),
         }
     }

@@ -18,6 +18,8 @@ pub(super) enum Fault {
     SyncFails(u64),
     /// The n-th write from now fails, and only that one.
     WriteFails(u64),
+    /// From the n-th write on there is no room.
+    Full(u64),
     /// From the n-th sync on the disk says that it synced and did not.
     SyncsLost(u64),
 }
@@ -151,7 +153,7 @@ impl StorageBackend for Disk {
             }
             Fault::SyncsLost(1) => return Ok(()),
             Fault::SyncFails(left) | Fault::SyncsLost(left) => *left -= 1,
-            Fault::None | Fault::CrashAt(_) | Fault::WriteFails(_) => {}
+            Fault::None | Fault::CrashAt(_) | Fault::WriteFails(_) | Fault::Full(_) => {}
         }
         platter.synced = platter.seen.clone();
         platter.unsynced.clear();
@@ -166,7 +168,8 @@ impl StorageBackend for Disk {
                 platter.fault = Fault::None;
                 return Err(io::Error::other("the disk cannot write here"));
             }
-            Fault::WriteFails(left) => *left -= 1,
+            Fault::Full(1) => return Err(io::ErrorKind::StorageFull.into()),
+            Fault::WriteFails(left) | Fault::Full(left) => *left -= 1,
             Fault::None | Fault::CrashAt(_) | Fault::SyncFails(_) | Fault::SyncsLost(_) => {}
         }
         let offset = offset as usize;

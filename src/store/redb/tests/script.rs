@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::super::effect::Effect;
 use super::super::fault::fault;
 use super::super::handle::{RedbStore, builder, start};
+use super::super::platter::Platter;
 use super::super::settings::{RedbSettings, Socket};
 use super::disk::Disk;
 use crate::order::{Identity, Order, Source};
@@ -50,9 +51,19 @@ pub(super) fn topic() -> Topic {
 }
 
 pub(super) fn open<E: Effect>(disk: &Disk) -> Result<RedbStore<E::Order>> {
+    open_at::<E>(disk, None)
+}
+
+/// Opens the store of a disk that stands for the file at this path.
+pub(super) fn open_at<E: Effect>(disk: &Disk, path: Option<&Path>) -> Result<RedbStore<E::Order>> {
     let settings = RedbSettings { socket: Socket::None, ..RedbSettings::default() };
-    let database = builder(&settings).create_with_backend(disk.clone()).map_err(fault)?;
-    start::<E>(database, Path::new("disk"), "group", settings, E::Policy::default())
+    let (disk, place) = (disk.clone(), path.map(Path::to_owned));
+    let open = move || {
+        let platter = Platter::new(disk.clone(), place.as_deref());
+        builder(&settings).create_with_backend(platter).map_err(fault)
+    };
+    let database = open()?;
+    start::<E>((database, Box::new(open)), Path::new("disk"), "group", settings, E::Policy::default())
 }
 
 /// Orders, refusals, dead letters and copies in two partitions, of which the first has orders that wait.
