@@ -12,6 +12,9 @@
 #                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it), and the
 #                     embedded store crashed at each operation of its disk in CRASH_SEEDS=50 ways, and SIM_SEEDS=10000
 #                     simulated shops: producers, consumers, broker, store (SIM_SEED=N replays one)
+#                     and our four programs with three nodes of Apache Kafka, killed and stopped at any moment
+#                     (SIEGE_SEEDS="1 2 3" SIEGE_ORDERS=200000; needs java, mvn, python3)
+#   make soak-kafka   the same with ORDERS=10000000, and the memory of those that live through it (docs/soak.md)
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
 SHELL := bash
@@ -21,13 +24,16 @@ SHELL := bash
 CARGO ?= cargo
 ONLY ?=
 SEEDS ?= 1 2 3 4 5
-ORDERS ?= 200000
+ORDERS ?= $(if $(filter soak-kafka,$(MAKECMDGOALS)),10000000,200000)
 GROUP_SEEDS ?= 10000
 CRASH_SEEDS ?= 50
 SIM_SEEDS ?= 10000
+SIEGE_SEEDS ?= 1 2 3
+SIEGE_ORDERS ?= 200000
+SOAK_RATE ?= 0
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
-.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres musl soak bench
+.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres musl soak soak-kafka bench
 
 check: fmt clippy features docs house-rules
 
@@ -69,11 +75,17 @@ soak:
 	GROUP_SEEDS=$(GROUP_SEEDS) $(CARGO) test --locked --release --all-features --lib every_seed_keeps_the_invariants
 	CRASH_SEEDS=$(CRASH_SEEDS) $(CARGO) test --locked --release --all-features --lib store::redb::tests::crash
 	SIM_SEEDS=$(SIM_SEEDS) $(CARGO) test --locked --release --all-features --lib simulation::every_seed_ends_well
+	SIEGE_SEEDS="$(SIEGE_SEEDS)" SIEGE_ORDERS=$(SIEGE_ORDERS) $(CARGO) test --locked --release --all-features --test kafka -- \
+	  crash::programs --nocapture
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
 	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \
 	    --faults "$$seed"; \
 	done
+
+soak-kafka:
+	SOAK_ORDERS=$(ORDERS) SOAK_RATE=$(SOAK_RATE) $(CARGO) test --locked --release --all-features --test kafka -- \
+	  crash::millions --nocapture
 
 bench:
 	$(CARGO) bench --locked --all-features

@@ -14,7 +14,8 @@
 //!  SIM_SEED=7 cargo test --all-features --lib one_seed_of_the_whole_is_replayed -- --nocapture
 //!  SIM_SEEDS=10000 cargo test --release --all-features --lib simulation::every_seed_ends_well
 //! ```
-//! A seed decides what befalls the system, and when. In which order tasks run that are ready at one moment is tokio's choice.
+//! A seed decides what befalls the system, and when, with each pause and back-off. Not by the seed: which of two ready branches
+//! a `select!` takes, which tokio decides and lets nobody seed in its stable form; and the names of stores, which order nothing.
 
 mod calm;
 mod cases;

@@ -21,10 +21,14 @@ pub fn path(name: &str) -> PathBuf {
     folder().join(name)
 }
 
-/// Where the examples are. Built on the first call, so that a test never runs yesterday's.
+/// Where the examples are. Built on the first call, so that a test never runs yesterday's; unless `ORDERFLOW_EXAMPLES` names
+/// a folder with others, of another profile or release.
 fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
+        if let Some(built) = std::env::var_os("ORDERFLOW_EXAMPLES") {
+            return built.into();
+        }
         let tests = std::env::current_exe().expect("a test knows its path");
         let profile = tests.parent().and_then(Path::parent).expect("target/PROFILE/deps/TEST");
         build(profile.file_name().is_some_and(|name| name == "release"));
