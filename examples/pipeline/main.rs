@@ -123,7 +123,7 @@ async fn start_broker(arguments: &Arguments) -> Result<DevBroker> {
 /// Where the stores are: a temporary folder goes with the process.
 enum Folder {
     Kept(PathBuf),
-    Passing(tempfile::TempDir),
+    Passing(temp_dir::TempDir),
 }
 
 impl Folder {
@@ -131,7 +131,7 @@ impl Folder {
         let failed = |cause| Error::new(ErrorCode::StoreIo, "the stores' folder cannot be made").caused_by(cause);
         match given {
             Some(path) => std::fs::create_dir_all(path).map(|()| Self::Kept(path.to_owned())).map_err(failed),
-            None => tempfile::tempdir().map(Self::Passing).map_err(failed),
+            None => temp_dir::TempDir::new().map(Self::Passing).map_err(failed),
         }
     }
 

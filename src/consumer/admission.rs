@@ -4,12 +4,11 @@ use tokio::time::Instant;
 
 use super::builder::End;
 use super::control::{Concern, Wish};
-use super::dispatch::Dispatch;
 use super::run::{Ending, Run};
 use crate::ErrorCode;
 use crate::error::told;
 
-impl<D: Dispatch> Run<D> {
+impl Run {
     /// Looks, with back-off, until the group's positions are in no other store. Returns why the run ends without having
     /// begun, if so: a run until the end does not wait for another store to give the group up.
     pub(super) async fn be_admitted(&mut self) -> Option<Ending> {

@@ -192,7 +192,7 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let config = parts.config.clone();
         Ok(parts.consumer(positions, Commits::News, |committer, teller| {
-            StoreDispatch::new(store, committer, teller, &config)
+            Box::new(StoreDispatch::new(store, committer, teller, &config))
         }))
     }
 }
@@ -217,7 +217,7 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
             let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
             let (call, letterbox, config) = (call.clone(), letterbox.clone(), parts.config.clone());
             parts.consumer(positions, Commits::Positions, move |committer, teller| {
-                HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller)
+                Box::new(HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller))
             })
         };
         if has_retry_topic && !parts.topic.ends_with(RETRY) && !parts.topic.ends_with(DEAD) {
@@ -317,11 +317,11 @@ impl<O: Order> Parts<O> {
         Company { cluster, topic: self.topic.clone(), group: self.offsets.group().into(), control }
     }
 
-    fn consumer<D: Dispatch + 'static>(
+    fn consumer(
         self,
         positions: Arc<dyn Positions>,
         commits: Commits,
-        dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> D,
+        dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> Box<dyn Dispatch>,
     ) -> OrderConsumer<O> {
         let Self { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end } = self;
         let (interval, backoff) = (config.commit_interval, config.backoff);

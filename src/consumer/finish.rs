@@ -64,7 +64,7 @@ impl Farewell {
     }
 }
 
-impl<D: Dispatch> Run<D> {
+impl Run {
     pub(super) async fn finish(&mut self, mut reader: Reader) -> Result<()> {
         let within = self.config.shutdown_timeout;
         let deadline = Instant::now() + within;
@@ -74,7 +74,7 @@ impl<D: Dispatch> Run<D> {
         let is_member = reader.leave(within);
         self.dispatch.finish();
         let most = within - within / COMMIT_SHARE;
-        let idle = tokio::time::timeout(most, idle(&mut self.dispatch));
+        let idle = tokio::time::timeout(most, idle(&mut *self.dispatch));
         let (committer, fetching) = (self.committer.clone(), most);
         reader.stop_fetching(fetching).await;
         let idle = farewell.beside(&mut reader, &committer, idle).await;
@@ -106,7 +106,7 @@ impl<D: Dispatch> Run<D> {
     }
 }
 
-async fn idle<D: Dispatch>(dispatch: &mut D) -> Result<()> {
+async fn idle(dispatch: &mut dyn Dispatch) -> Result<()> {
     while !dispatch.is_idle() {
         if let Step::Failed(error) = dispatch.step().await {
             return Err(error);

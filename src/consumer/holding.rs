@@ -2,12 +2,11 @@
 
 use super::builder::End;
 use super::control::{Concern, Wish, Wishes};
-use super::dispatch::Dispatch;
 use super::run::{Ending, Run};
 use crate::Error;
 use crate::error::told;
 
-impl<D: Dispatch> Run<D> {
+impl Run {
     /// Hands out nothing while somebody paused the consumer, and says so.
     pub(super) fn hold(&mut self, wishes: &Wishes) {
         let paused = wishes.wish == Wish::Pause;

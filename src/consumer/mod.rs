@@ -56,8 +56,6 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use futures::future::BoxFuture;
-
 pub use self::builder::{ByHandler, ConsumerBuilder, InStore, Undecided};
 #[cfg(feature = "testing")]
 pub(crate) use self::config::RetryConfig;
@@ -70,6 +68,7 @@ pub use self::handler::{Concurrency, Failure, Handler, Outcome};
 pub use self::record::Header;
 #[cfg(feature = "testing")]
 pub(crate) use self::retry::Verdict;
+use self::run::Run;
 pub use self::settled::{Settled, Summary};
 use crate::Result;
 use crate::config::ClientConfig;
@@ -112,7 +111,7 @@ pub type DeliveryConsumer = OrderConsumer<DeliveryOrder>;
 /// # }
 /// ```
 pub struct OrderConsumer<O> {
-    engine: Box<dyn Engine>,
+    engine: Box<Run>,
     control: Control,
     order: PhantomData<fn() -> O>,
 }
@@ -152,12 +151,4 @@ impl<O: Order> fmt::Debug for OrderConsumer<O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OrderConsumer").field("type", &O::TYPE).field("control", &self.control).finish_non_exhaustive()
     }
-}
-
-/// A consumer whose store or handler is chosen, so that its type need not be named.
-pub(crate) trait Engine: Send {
-    /// Runs to the end.
-    fn run<'s>(self: Box<Self>, stop: BoxFuture<'s, ()>) -> BoxFuture<'s, Result<Summary>>
-    where
-        Self: 's;
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::control::Concern;
-use super::dispatch::Dispatch;
 use super::group::member;
 use super::reader::Reader;
 use super::run::{Ending, Run};
@@ -68,7 +67,7 @@ impl Patience {
     }
 }
 
-impl<D: Dispatch> Run<D> {
+impl Run {
     /// A handler that takes too long costs the membership, so that others get the partitions; it comes back by itself.
     pub(super) fn be_patient(&mut self, reader: &Reader, patience: &mut Patience) -> Option<Ending> {
         if let Some(before) = patience.worrying(Instant::now()) {

@@ -19,9 +19,10 @@ use futures::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::OrderConsumer;
 use super::companion::Companion;
 use super::control::{Concern, Control};
-use super::{Engine, OrderConsumer};
+use super::run::Run;
 use crate::backoff::Backoff;
 use crate::cluster::{Cluster, TopicState};
 use crate::error::told;
@@ -62,7 +63,7 @@ pub(crate) fn name_of<'a>(mut headers: impl Iterator<Item = (&'a [u8], Option<&'
 
 /// Makes a consumer of the retry topic. It has connections of its own: a broker answers the requests of one connection in
 /// turn, so that two members who wait there to join would wait for each other.
-pub(crate) type Make = Box<dyn Fn() -> BoxFuture<'static, Result<(Box<dyn Engine>, Control)>> + Send + Sync>;
+pub(crate) type Make = Box<dyn Fn() -> BoxFuture<'static, Result<(Box<Run>, Control)>> + Send + Sync>;
 
 /// Reads the retry topic for as long as a run reads the topic.
 pub(crate) struct RetryTopic {
@@ -180,7 +181,7 @@ impl Work {
 
 impl<O> OrderConsumer<O> {
     /// What runs, and its handle.
-    pub(crate) fn into_parts(self) -> (Box<dyn Engine>, Control) {
+    pub(crate) fn into_parts(self) -> (Box<Run>, Control) {
         (self.engine, self.control)
     }
 }

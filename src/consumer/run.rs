@@ -13,6 +13,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
+use super::Summary;
 use super::assignment::{Assignment, Incarnation};
 use super::builder::End;
 use super::commit::{Committer, GroupOffsets, Pace};
@@ -27,7 +28,6 @@ use super::positions::Positions;
 use super::reader::{News, Reader, Surroundings};
 use super::standstill::Standstills;
 use super::start::Starter;
-use super::{Engine, Summary};
 use crate::cluster::{Cluster, Missing, TopicState, TopicView};
 use crate::config::properties;
 use crate::error::told;
@@ -42,7 +42,7 @@ const TOPIC_GRACE: Duration = Duration::from_secs(5);
 const LOOK_ROUND: Duration = Duration::from_secs(1);
 
 /// A consumer that is ready to run.
-pub(crate) struct Run<D> {
+pub(crate) struct Run {
     pub(crate) cluster: Cluster,
     pub(crate) topic: Arc<str>,
     pub(crate) config: Arc<ConsumerConfig>,
@@ -52,7 +52,7 @@ pub(crate) struct Run<D> {
     pub(crate) committer: Arc<Committer>,
     /// Until the run has begun.
     pub(crate) membership: Option<(Membership, Session)>,
-    pub(crate) dispatch: D,
+    pub(crate) dispatch: Box<dyn Dispatch>,
     pub(crate) companion: Option<Box<dyn Companion>>,
     pub(crate) _wheel: Option<Arc<dyn Steering>>,
     pub(crate) end: End,
@@ -67,15 +67,6 @@ pub(crate) enum Commits {
     Positions,
     /// For lag tools only (rule R10).
     News,
-}
-
-impl<D: Dispatch> Engine for Run<D> {
-    fn run<'s>(self: Box<Self>, stop: BoxFuture<'s, ()>) -> BoxFuture<'s, Result<Summary>>
-    where
-        D: 's,
-    {
-        async move { self.to_the_end(stop).await }.boxed()
-    }
 }
 
 /// Why a run ends.
@@ -111,7 +102,13 @@ impl Course {
     }
 }
 
-impl<D: Dispatch> Run<D> {
+impl Run {
+    /// Runs to the end. The future is boxed here, so that it is compiled with this crate and not once more in each that
+    /// awaits it from generic code.
+    pub(crate) fn run<'s>(self: Box<Self>, stop: BoxFuture<'s, ()>) -> BoxFuture<'s, Result<Summary>> {
+        self.to_the_end(stop).boxed()
+    }
+
     async fn to_the_end(mut self: Box<Self>, stop: BoxFuture<'_, ()>) -> Result<Summary> {
         let mut stop = stop.fuse();
         let Some(membership) = self.membership.take() else {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::control::Concern;
-use super::dispatch::Dispatch;
 use super::group::member::Commits;
 use super::reader::Reader;
 use super::run::{Course, Run};
@@ -97,7 +96,7 @@ impl Standstills {
     }
 }
 
-impl<D: Dispatch> Run<D> {
+impl Run {
     /// Looks whether everything moves on, and tells of what does not.
     pub(super) fn look_round(&mut self, reader: &mut Reader, course: &mut Course) {
         let seen = self.what_is_to_be_done(reader, course);

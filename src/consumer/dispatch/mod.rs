@@ -16,8 +16,7 @@ pub(crate) mod store;
 pub(crate) mod tales;
 pub(crate) mod teller;
 
-use std::future::Future;
-
+use futures::future::BoxFuture;
 use tokio::time::Instant;
 
 use super::fetch::Fetched;
@@ -43,7 +42,7 @@ pub(crate) trait Dispatch: Send {
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.
-    fn step(&mut self) -> impl Future<Output = Step> + Send;
+    fn step(&mut self) -> BoxFuture<'_, Step>;
 
     /// Begins nothing more, until told otherwise.
     fn set_holding(&mut self, holding: bool);
@@ -58,7 +57,7 @@ pub(crate) trait Dispatch: Send {
     fn finish(&mut self);
 
     /// Ends what belongs to the dispatcher alone.
-    fn close(&mut self) -> impl Future<Output = Result<()>> + Send;
+    fn close(&mut self) -> BoxFuture<'_, Result<()>>;
 
     /// Whether nothing is in hand.
     fn is_idle(&self) -> bool;

@@ -18,7 +18,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use futures::poll;
+use futures::future::BoxFuture;
+use futures::{FutureExt, poll};
 use litemap::LiteMap;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -187,6 +188,48 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         let lives = rows.iter().map(|(partition, row)| (*partition, row.life)).collect();
         self.flight = Some(Flight::launch(self.store.clone(), batch, sealed, lives));
     }
+
+    async fn move_on(&mut self) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        if self.take_some() {
+            let landed = match &mut self.flight {
+                Some(flight) => poll!(pin!(flight.landed(&self.store))),
+                None => Poll::Pending,
+            };
+            if let Poll::Ready(landed) = landed {
+                self.landed(landed);
+            }
+            self.launch();
+            tokio::task::yield_now().await;
+            return Step::Done;
+        }
+        self.launch();
+        let due = self.probe_due();
+        let landed = async {
+            match &mut self.flight {
+                Some(flight) => flight.landed(&self.store).await,
+                None => std::future::pending().await,
+            }
+        };
+        let timer = async {
+            match due {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let landed = tokio::select! {
+            landed = landed => Some(landed),
+            () = timer => None,
+        };
+        match landed {
+            Some(landed) => self.landed(landed),
+            None => self.probe(),
+        }
+        self.launch();
+        Step::Done
+    }
 }
 
 impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
@@ -244,46 +287,8 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         !self.group.has(partition) && !self.flight.as_ref().is_some_and(|flight| flight.has(partition))
     }
 
-    async fn step(&mut self) -> Step {
-        if let Some(step) = self.steps.pop_front() {
-            return step;
-        }
-        if self.take_some() {
-            let landed = match &mut self.flight {
-                Some(flight) => poll!(pin!(flight.landed(&self.store))),
-                None => Poll::Pending,
-            };
-            if let Poll::Ready(landed) = landed {
-                self.landed(landed);
-            }
-            self.launch();
-            tokio::task::yield_now().await;
-            return Step::Done;
-        }
-        self.launch();
-        let due = self.probe_due();
-        let landed = async {
-            match &mut self.flight {
-                Some(flight) => flight.landed(&self.store).await,
-                None => std::future::pending().await,
-            }
-        };
-        let timer = async {
-            match due {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
-        let landed = tokio::select! {
-            landed = landed => Some(landed),
-            () = timer => None,
-        };
-        match landed {
-            Some(landed) => self.landed(landed),
-            None => self.probe(),
-        }
-        self.launch();
-        Step::Done
+    fn step(&mut self) -> BoxFuture<'_, Step> {
+        self.move_on().boxed()
     }
 
     fn set_holding(&mut self, holding: bool) {
@@ -302,8 +307,8 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.finishing = true;
     }
 
-    async fn close(&mut self) -> Result<()> {
-        self.store.close().await
+    fn close(&mut self) -> BoxFuture<'_, Result<()>> {
+        self.store.close().boxed()
     }
 
     fn is_idle(&self) -> bool {

@@ -3,6 +3,8 @@
 use std::future::Future;
 use std::task::Poll;
 
+use futures::FutureExt;
+
 use super::super::super::retry_topic::is_retry;
 use super::call::{Answer, Call};
 use super::*;
@@ -56,20 +58,8 @@ where
         self.rows.get(&partition).is_none_or(|row| row.running == 0 && !row.moved)
     }
 
-    async fn step(&mut self) -> Step {
-        if let Some(step) = self.steps.pop_front() {
-            return step;
-        }
-        let moved = std::future::poll_fn(|context| Poll::Ready(self.pump(context))).await;
-        if moved {
-            tokio::task::yield_now().await;
-            return Step::Done;
-        }
-        if !self.steps.is_empty() {
-            return Step::Done;
-        }
-        self.wait().await;
-        Step::Done
+    fn step(&mut self) -> BoxFuture<'_, Step> {
+        self.move_on().boxed()
     }
 
     fn set_holding(&mut self, holding: bool) {
@@ -92,8 +82,8 @@ where
         self.finishing = true;
     }
 
-    async fn close(&mut self) -> Result<()> {
-        Ok(())
+    fn close(&mut self) -> BoxFuture<'_, Result<()>> {
+        std::future::ready(Ok(())).boxed()
     }
 
     fn is_idle(&self) -> bool {
@@ -153,5 +143,28 @@ where
                 self.committer.note_at_once(partition, position);
             }
         }
+    }
+}
+
+impl<O, C, F> HandlerDispatch<O, C, F>
+where
+    O: Order,
+    C: Fn(Delivered<O>) -> F + Send,
+    F: Future<Output = Answer> + Send,
+{
+    async fn move_on(&mut self) -> Step {
+        if let Some(step) = self.steps.pop_front() {
+            return step;
+        }
+        let moved = std::future::poll_fn(|context| Poll::Ready(self.pump(context))).await;
+        if moved {
+            tokio::task::yield_now().await;
+            return Step::Done;
+        }
+        if !self.steps.is_empty() {
+            return Step::Done;
+        }
+        self.wait().await;
+        Step::Done
     }
 }
