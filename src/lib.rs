@@ -42,6 +42,7 @@ pub mod config;
 pub mod consumer;
 mod error;
 pub mod flight;
+mod gather;
 pub mod order;
 pub mod outbox;
 pub mod place;

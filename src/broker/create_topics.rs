@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::call::{Call, Serve};
 use super::state::{Refusal, State};
 use super::topic_config::TopicConfig;
+use crate::gather::Gather;
 use crate::place::TopicId;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::create_topics::CreatableTopicConfigs;
@@ -52,7 +53,7 @@ fn create(
 ) -> Result<CreatableTopicResult, Refusal> {
     let (partitions, replication) = shape(state, topic, partitions)?;
     let set = topic.configs.iter().filter_map(|config| Some((config.name.clone(), config.value.clone()?)));
-    let config = TopicConfig::new(set.collect::<BTreeMap<_, _>>());
+    let config = TopicConfig::new(set.gather::<BTreeMap<_, _>>());
     let config = config.map_err(|why| Refusal::new(KafkaError::InvalidConfig, why))?;
     let configs = config.describe().map(|one| CreatableTopicConfigs {
         name: one.name.into(),

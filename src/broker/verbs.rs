@@ -8,6 +8,7 @@ use super::DevBroker;
 use super::groups::Committed;
 use super::log::{Incoming, Stored};
 use super::topic::Partition;
+use crate::gather::Gather;
 use crate::place::TopicId;
 use crate::wire::record_batch::{BatchReader, set_place};
 use crate::{Error, ErrorCode, Result};
@@ -28,7 +29,7 @@ impl DevBroker {
     /// [`ErrorCode::ConfigValue`] if there is one of that name, the name is illegal, or a setting is not known.
     pub fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Result<TopicId> {
         let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        Ok(self.shared.state().create(name, partitions, settings.collect::<BTreeMap<_, _>>())?)
+        Ok(self.shared.state().create(name, partitions, settings.gather::<BTreeMap<_, _>>())?)
     }
 
     /// Deletes a topic with all that it holds.

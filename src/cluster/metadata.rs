@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Node;
 use crate::config::Address;
+use crate::gather::Gather;
 use crate::place::TopicId;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{MetadataResponse, MetadataResponsePartition, MetadataResponseTopic};
@@ -124,7 +125,7 @@ impl View {
     pub fn merged(&self, answer: &MetadataResponse) -> Self {
         let mut next = self.clone();
         if !answer.brokers.is_empty() {
-            next.brokers = answer.brokers.iter().filter_map(broker).collect();
+            next.brokers = answer.brokers.iter().filter_map(broker).gather();
         }
         next.cluster_id = answer.cluster_id.as_deref().map(Into::into).or(next.cluster_id);
         for topic in &answer.topics {

@@ -27,6 +27,7 @@ use super::commit::{Committed, GroupOffsets, Note};
 use crate::cluster::admin::groups::{Commit, commits, describe_group};
 use crate::cluster::admin::{OffsetSpec, list_offsets};
 use crate::cluster::{Cluster, TopicState, TopicView, refusal};
+use crate::gather::Gather;
 use crate::place::{Place, TopicPartition};
 use crate::store::{Position, Topic};
 use crate::{Error, ErrorCode, Result};
@@ -157,7 +158,7 @@ impl Claim {
             tracing::warn!(%at, offset, "this store takes the partition over");
             match claims.iter_mut().find(|(topic, _)| *topic == at.topic) {
                 Some((_, of_topic)) => drop(of_topic.insert(at.partition, claim)),
-                None => claims.push((at.topic, LiteMap::from_iter([(at.partition, claim)]))),
+                None => claims.push((at.topic, [(at.partition, claim)].into_iter().gather())),
             }
         }
         for (topic, claims) in claims {

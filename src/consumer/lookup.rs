@@ -9,6 +9,7 @@ use litemap::LiteMap;
 
 use super::config::Isolation;
 use crate::cluster::{Cluster, Leader, Purpose, refusal};
+use crate::gather::Gather;
 use crate::place::{Place, TopicPartition};
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -83,7 +84,9 @@ impl Lookup<'_> {
             }
         }
         let asked = by_leader.into_iter().map(|(node, led)| self.ask_node(node, led, question));
-        answers.extend(join_all(asked).await.into_iter().flatten());
+        for (partition, answer) in join_all(asked).await.into_iter().flatten() {
+            answers.insert(partition, answer);
+        }
         answers
     }
 
@@ -97,7 +100,7 @@ impl Lookup<'_> {
             Err(error) => {
                 let error = Arc::new(error);
                 let failed = || alike(&error, "its leader cannot be asked");
-                led.iter().map(|(partition, _)| (*partition, Err(failed()))).collect()
+                led.iter().map(|(partition, _)| (*partition, Err(failed()))).gather()
             }
         }
     }
@@ -108,7 +111,7 @@ impl Lookup<'_> {
                 .at(Place::partition(&self.at(partition)))
                 .retriable())
         };
-        let mut sorted: Answers<T> = led.iter().map(|(partition, _)| (*partition, silent(*partition))).collect();
+        let mut sorted: Answers<T> = led.iter().map(|(partition, _)| (*partition, silent(*partition))).gather();
         for (partition, code, answer) in answers {
             if let Some(place) = sorted.get_mut(&partition) {
                 *place = KafkaError::from_code(code).map_or(Ok(answer), |error| Err(self.refused(error, partition)));

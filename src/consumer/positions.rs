@@ -15,6 +15,7 @@ use litemap::LiteMap;
 use super::claim::{Claim, NOT_BEGUN, Newer, Takeover};
 use super::commit::{Committed, GroupOffsets, Note};
 use crate::cluster::admin::groups::Commit;
+use crate::gather::Gather;
 use crate::order::Order;
 use crate::place::{Place, TopicPartition};
 use crate::store::{ADOPTED, Position, Settled, Start, Store, Topic};
@@ -242,7 +243,7 @@ impl Positions for KafkaPositions {
                 }
                 Some((partition, position?))
             });
-            Ok(known.collect())
+            Ok(known.gather())
         }
         .boxed()
     }
@@ -254,7 +255,7 @@ impl Positions for KafkaPositions {
     ) -> BoxFuture<'a, Result<LiteMap<i32, i64>>> {
         let known = committed.into_iter();
         let known = known.filter_map(|(partition, committed)| Some((partition, position(committed, topic)?.next)));
-        let reached = known.collect();
+        let reached = known.gather();
         async { Ok(reached) }.boxed()
     }
 
@@ -263,7 +264,7 @@ impl Positions for KafkaPositions {
             let Start { partition, next, leader_epoch, .. } = start;
             let text =
                 Note::Topic { id: topic.id, settled: Settled::new(), tried: Vec::new(), tripped: None }.write(next);
-            let commits = LiteMap::from_iter([(partition, Committed { offset: next, leader_epoch, text })]);
+            let commits = [(partition, Committed { offset: next, leader_epoch, text })].into_iter().gather();
             match self.offsets.write(&topic.name, &commits, Some(losses)).await?.remove(&partition) {
                 None => Ok(Position { next, leader_epoch, ..Position::default() }),
                 Some(error) => Err(refused(error, topic, partition)),

@@ -20,6 +20,7 @@ use super::config::{Isolation, Reset};
 use super::lookup::{Answers, Edge, EpochEnd, Lookup, alike};
 use super::positions::{AtDeleted, Positions};
 use crate::cluster::Cluster;
+use crate::gather::Gather;
 use crate::place::{Place, TopicPartition};
 use crate::store::{Position, Start, Topic};
 use crate::{Error, ErrorCode, Result};
@@ -69,7 +70,7 @@ impl Starter {
             Err(error) => {
                 let error = Arc::new(error);
                 let failed = || Started::failed(alike(&error, "its position cannot be read"));
-                return job.partitions.iter().map(|partition| (*partition, failed())).collect();
+                return job.partitions.iter().map(|partition| (*partition, failed())).gather();
             }
         };
         let mut begun: Answers<Position> = Answers::new();
@@ -80,14 +81,16 @@ impl Starter {
                 None => unknown.push(*partition),
             }
         }
-        begun.extend(self.resolve(job, &unknown).await);
+        for (partition, answer) in self.resolve(job, &unknown).await {
+            begun.insert(partition, answer);
+        }
         self.validate(&job.topic, &mut begun).await;
         self.claim(&job.topic, &mut begun, job.losses).await;
         if job.end == End::AtStartsEnd {
             self.refuse_beyond(&job.topic, &mut begun).await;
         }
         let started = |begun: Result<Position>| begun.map_or_else(Started::failed, |position| Started::At { position });
-        begun.into_iter().map(|(partition, begun)| (partition, started(begun))).collect()
+        begun.into_iter().map(|(partition, begun)| (partition, started(begun))).gather()
     }
 
     /// Positions for partitions that never had one, written before anything is fetched, so that a crash does not
@@ -100,7 +103,7 @@ impl Starter {
             Reset::Latest => Edge::End(self.isolation),
             Reset::Stop => {
                 let stop = |partition: &i32| (*partition, Err(self.no_position(&job.topic, *partition)));
-                return partitions.iter().map(stop).collect();
+                return partitions.iter().map(stop).gather();
             }
         };
         let reason = match job.found {
@@ -140,7 +143,7 @@ impl Starter {
     async fn validate(&self, topic: &Topic, begun: &mut Answers<Position>) {
         let epoch = |position: &Position| (position.leader_epoch >= 0).then_some(position.leader_epoch);
         let known = begun.iter().filter_map(|(partition, begun)| Some((*partition, epoch(begun.as_ref().ok()?)?)));
-        let asked: LiteMap<i32, i32> = known.collect();
+        let asked: LiteMap<i32, i32> = known.gather();
         if asked.is_empty() {
             return;
         }
@@ -157,7 +160,7 @@ impl Starter {
     /// Lets the group know whose positions these are. A claim that is not answered holds the partition up.
     async fn claim(&self, topic: &Topic, begun: &mut Answers<Position>, losses: u64) {
         let held = begun.iter().filter_map(|(partition, begun)| Some((*partition, begun.as_ref().ok()?.clone())));
-        let held: BTreeMap<i32, Position> = held.collect();
+        let held: BTreeMap<i32, Position> = held.gather();
         if held.is_empty() {
             return;
         }
@@ -189,7 +192,7 @@ impl Starter {
 
     /// Whether what was read up to `next`, under `epoch`, is still what the partition's leader has.
     pub(crate) async fn validate_one(&self, topic: &Topic, partition: i32, next: i64, epoch: i32) -> Result<()> {
-        let asked = LiteMap::from_iter([(partition, epoch)]);
+        let asked = [(partition, epoch)].into_iter().gather();
         let at = TopicPartition::new(topic.name.clone(), partition);
         match self.lookup(topic).epoch_ends(&asked).await.remove(&partition) {
             Some(answer) => self.judge(&at, next, epoch, answer?),

@@ -14,13 +14,14 @@ use source::Source;
 type Rule = fn(&Source) -> Vec<String>;
 
 /// Files of their own below everything: nothing of the crate is above them.
-const GROUND: [&str; 5] = ["error", "place", "backoff", "shutdown", "plant"];
+const GROUND: [&str; 6] = ["error", "place", "backoff", "gather", "shutdown", "plant"];
 
 /// Who may import whom, beside itself and [`GROUND`]. The longest name that fits a file decides for it.
 const MAY_IMPORT: [(&str, &[&str]); 20] = [
     ("error", &[]),
     ("place", &[]),
     ("backoff", &[]),
+    ("gather", &[]),
     ("shutdown", &[]),
     ("config", &[]),
     ("order", &[]),

@@ -7,6 +7,7 @@ use super::{OffsetSpec, list_offsets, persist};
 use crate::cluster::{Cluster, Missing, TopicView, refusal};
 use crate::config::properties;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather;
 use crate::place::Place;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -152,5 +153,5 @@ async fn configs(cluster: &Cluster, topic: &TopicView) -> Result<BTreeMap<String
     Ok(own
         .filter(|config| config.config_source == TOPIC_CONFIG)
         .map(|config| (config.name, config.value.unwrap_or_default()))
-        .collect())
+        .gather())
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::cluster::{GroupCoordinator, Purpose, refusal};
 use crate::consumer::group::member::{Credentials, Event};
 use crate::consumer::group::session::{Authority, Voice};
+use crate::gather::Gather;
 use crate::wire::connection::Connection;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -63,7 +64,7 @@ impl GroupOffsets {
             let sentence = format!("the coordinator left partition {missing} out of its answer");
             return Err(Error::new(ErrorCode::Protocol, sentence).retriable());
         }
-        Ok(told.into_iter().filter(|(_, committed)| committed.offset >= 0).collect())
+        Ok(told.into_iter().filter(|(_, committed)| committed.offset >= 0).gather())
     }
 
     fn fetch_request(&self, connection: &Connection, topic: &str, partitions: &[i32]) -> OffsetFetchRequest {
@@ -153,11 +154,11 @@ impl GroupOffsets {
         }
         let answer = self.heard(connection.call(request).await)?;
         let answered = answer.topics.into_iter().filter(|other| other.name == topic).flat_map(|topic| topic.partitions);
-        let codes: LiteMap<i32, i16> = answered.map(|part| (part.partition_index, part.error_code)).collect();
+        let codes: LiteMap<i32, i16> = answered.map(|part| (part.partition_index, part.error_code)).gather();
         let unanswered = KafkaError::UnknownServerError.code();
         let codes = commits.keys().map(|partition| (*partition, codes.get(partition).copied().unwrap_or(unanswered)));
         let refused: LiteMap<i32, KafkaError> =
-            codes.filter_map(|(partition, code)| Some((partition, KafkaError::from_code(code)?))).collect();
+            codes.filter_map(|(partition, code)| Some((partition, KafkaError::from_code(code)?))).gather();
         if refused.values().any(|error| error.needs_coordinator()) {
             self.coordinator.forget();
         }

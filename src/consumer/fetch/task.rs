@@ -19,6 +19,7 @@ use super::{Event, Fetched, Flow, Refusal, Target, Targets};
 use crate::backoff::Backoff;
 use crate::cluster::{Cluster, Purpose};
 use crate::consumer::config::{FetchConfig, Isolation};
+use crate::gather::Gather;
 use crate::place::TopicId;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -271,7 +272,7 @@ impl Run {
             leader_epoch: place.target.leader_epoch,
             max_bytes: number(place.max_bytes),
         };
-        asked.map(|(key, place)| (*key, want(place))).collect()
+        asked.map(|(key, place)| (*key, want(place))).gather()
     }
 
     /// The place that an answer belongs to. Up to version 12 an answer names the topic, and no identity.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::member::{Effect, Incarnation, Partition, Partitions};
+use crate::gather::Gather;
 
 /// What the application has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +27,7 @@ pub(super) struct Holding {
 impl Holding {
     /// All that the application has not given back.
     pub(super) fn partitions(&self) -> Partitions {
-        self.held.keys().cloned().collect()
+        self.held.keys().cloned().gather()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,7 +50,7 @@ impl Holding {
 
     /// Hands partitions over; those that are held already are left out.
     pub(super) fn assign(&mut self, partitions: Partitions, epoch: i32) -> Option<Effect> {
-        let partitions: Partitions = partitions.into_iter().filter(|partition| !self.contains(partition)).collect();
+        let partitions: Partitions = partitions.into_iter().filter(|partition| !self.contains(partition)).gather();
         if partitions.is_empty() {
             return None;
         }
@@ -62,7 +63,7 @@ impl Holding {
     /// Asks for partitions back; those that are being given back already are left out.
     pub(super) fn revoke(&mut self, partitions: &Partitions) -> Vec<Effect> {
         let fresh: Partitions =
-            partitions.difference(&self.revoking).filter(|one| self.contains(one)).cloned().collect();
+            partitions.difference(&self.revoking).filter(|one| self.contains(one)).cloned().gather();
         self.revoking.extend(fresh.iter().cloned());
         let tell = |(incarnation, partitions)| Effect::Revoked { incarnation, partitions };
         self.by_incarnation(fresh).into_iter().map(tell).collect()
@@ -107,7 +108,7 @@ impl Holding {
 
     /// An assignment of which nothing is held need not begin any more.
     fn forget_empty(&mut self) {
-        let alive: BTreeSet<Incarnation> = self.held.values().copied().collect();
+        let alive: BTreeSet<Incarnation> = self.held.values().copied().gather();
         self.starting.retain(|incarnation| alive.contains(incarnation));
     }
 

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use self::form::{AssignmentForm, SubscriptionForm, TopicForm};
 use super::assignor::Assignor;
 use crate::error::{Error, ErrorCode, Result};
+use crate::gather::Gather;
 use crate::place::TopicPartition;
 use crate::wire::codec::{CodecError, Decode, Encode, Reader, Shape, Writer};
 
@@ -95,7 +96,7 @@ pub(crate) struct Subscription {
 impl Subscription {
     /// A subscription of a member that owns nothing.
     pub(crate) fn to<T: Into<Arc<str>>>(topics: impl IntoIterator<Item = T>) -> Self {
-        Self { topics: topics.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self { topics: topics.into_iter().map(Into::into).gather(), ..Self::default() }
     }
 
     /// Says what the member owns, and since which generation.
@@ -135,7 +136,7 @@ impl Subscription {
         };
         let told = if known >= 2 { Some(form.generation).filter(|told| *told >= 0) } else { java_generation(&form) };
         Ok(Self {
-            topics: form.topics.into_iter().map(Arc::from).collect(),
+            topics: form.topics.into_iter().map(Arc::from).gather(),
             owned: flatten(form.owned),
             generation: told,
             rack: form.rack.filter(|rack| !rack.is_empty()).map(Arc::from),
@@ -223,7 +224,7 @@ fn flatten(topics: Vec<TopicForm>) -> BTreeSet<TopicPartition> {
         let real = form.partitions.into_iter().filter(|partition| *partition >= 0);
         real.map(move |partition| TopicPartition::new(topic.clone(), partition))
     };
-    topics.into_iter().flat_map(of_topic).collect()
+    topics.into_iter().flat_map(of_topic).gather()
 }
 
 #[cfg(test)]

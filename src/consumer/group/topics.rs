@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::member::{Partition, Seen, Topic};
+use crate::gather::Gather;
 use crate::place::TopicId;
 
 /// The last metadata, by identity or by name.
@@ -17,7 +18,7 @@ pub(super) struct Topics {
 impl Topics {
     /// Puts fresh metadata in place of the old ones.
     pub(super) fn replace(&mut self, seen: Vec<Seen>) {
-        self.seen = seen.into_iter().map(|seen| (seen.topic.name, (seen.topic.id, seen.partitions))).collect();
+        self.seen = seen.into_iter().map(|seen| (seen.topic.name, (seen.topic.id, seen.partitions))).gather();
     }
 
     /// How many partitions the topic has.
@@ -34,11 +35,11 @@ impl Topics {
 
     /// The topics by their identities, for one pass over an assignment.
     pub(super) fn by_id(&self) -> BTreeMap<TopicId, (&Arc<str>, i32)> {
-        self.seen.iter().map(|(name, (id, count))| (*id, (name, *count))).collect()
+        self.seen.iter().map(|(name, (id, count))| (*id, (name, *count))).gather()
     }
 
     /// The counts of those of these topics that exist.
     pub(super) fn counts(&self, names: &BTreeSet<Arc<str>>) -> BTreeMap<Arc<str>, i32> {
-        names.iter().filter_map(|name| self.count(name).map(|count| (name.clone(), count))).collect()
+        names.iter().filter_map(|name| self.count(name).map(|count| (name.clone(), count))).gather()
     }
 }

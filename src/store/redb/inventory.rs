@@ -17,6 +17,7 @@ use redb::Table;
 use super::effect::{At, Decision, Effect, EffectTable, Written};
 use super::fault::fault;
 use crate::Result;
+use crate::gather::Gather;
 use crate::order::InventoryOrder;
 use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, read_movement, skip_movement};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
@@ -67,7 +68,7 @@ impl Inventory {
     /// The products of which the table does not know the newest stock.
     pub(super) fn into_changed(self) -> BTreeMap<Box<str>, Stock> {
         let changed = self.products.into_iter().filter(|(_, product)| product.changed);
-        changed.map(|(name, product)| (name, product.stock)).collect()
+        changed.map(|(name, product)| (name, product.stock)).gather()
     }
 
     fn is_due(&self) -> bool {

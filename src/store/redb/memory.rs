@@ -56,11 +56,12 @@ impl<E: Effect> Memory<E> {
         let Some(number) = self.topics.find(topic) else { return Ok(BTreeMap::new()) };
         let transaction = database.begin_read().map_err(fault)?;
         let table = transaction.open_table(POSITIONS).map_err(fault)?;
-        let rows = table.range((number, i32::MIN)..=(number, i32::MAX)).map_err(fault)?.map(|row| {
+        let mut positions = BTreeMap::new();
+        for row in table.range((number, i32::MIN)..=(number, i32::MAX)).map_err(fault)? {
             let (key, value) = row.map_err(fault)?;
-            Ok((key.value().1, Standing::decode(value.value())?.position))
-        });
-        rows.collect()
+            positions.insert(key.value().1, Standing::decode(value.value())?.position);
+        }
+        Ok(positions)
     }
 
     /// Where the store stands in one partition; a partition that was never written has version 0.

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::subscription::Subscription;
+use crate::gather::Gather;
 use crate::place::TopicPartition;
 
 /// How many partitions each topic has.
@@ -113,7 +114,7 @@ fn in_order(peers: &[Peer]) -> Vec<&Peer> {
 
 /// A plan that gives nothing to anybody.
 fn empty_plan(peers: &[&Peer]) -> Plan {
-    peers.iter().map(|peer| (peer.id.clone(), BTreeSet::new())).collect()
+    peers.iter().map(|peer| (peer.id.clone(), BTreeSet::new())).gather()
 }
 
 #[cfg(test)]

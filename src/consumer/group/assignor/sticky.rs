@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use super::claims::Claims;
 use super::{Peer, Plan, Topics};
+use crate::gather::Gather;
 use crate::place::TopicPartition;
 
 /// The plan for members that stand in order.
@@ -84,7 +85,7 @@ impl<'a> Table<'a> {
     }
 
     fn keep(&mut self, peers: &[&Peer], claims: &Claims) {
-        let numbers: BTreeMap<&str, usize> = peers.iter().enumerate().map(|(at, peer)| (&*peer.id, at)).collect();
+        let numbers: BTreeMap<&str, usize> = peers.iter().enumerate().map(|(at, peer)| (&*peer.id, at)).gather();
         for (topic, (name, count)) in self.topics.iter().enumerate() {
             for partition in 0..*count {
                 let owner = claims.owner(&TopicPartition::new((*name).clone(), partition));
@@ -137,7 +138,7 @@ impl<'a> Table<'a> {
     /// its links from the end to the beginning, so that each taker has given before it takes.
     fn chain(&self, from: usize, movable: Movable) -> Option<(usize, Vec<Link>)> {
         let enough = self.members[from].load.checked_sub(2)?;
-        let mut reached: BTreeMap<usize, Option<(usize, usize)>> = BTreeMap::from([(from, None)]);
+        let mut reached: BTreeMap<usize, Option<(usize, usize)>> = [(from, None)].into_iter().gather();
         let mut opened = vec![false; self.topics.len()];
         let mut row = vec![from];
         while !row.is_empty() {

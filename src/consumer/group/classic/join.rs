@@ -11,6 +11,7 @@ use super::super::message::Call;
 use super::super::subscription::{Subscription, decode_assignment, encode_assignment};
 use super::{Classic, Flight, Phase};
 use crate::Result;
+use crate::gather::Gather;
 use crate::place::TopicPartition;
 use crate::wire::kafka_error::KafkaError;
 use crate::wire::message::{
@@ -76,7 +77,7 @@ impl Classic {
     /// What the member says of itself. An eager one owns nothing by now.
     fn subscription(&self) -> Subscription {
         let owned = self.holding.partitions().into_iter();
-        let owned = owned.map(|held| TopicPartition::new(held.topic.name, held.number)).collect();
+        let owned = owned.map(|held| TopicPartition::new(held.topic.name, held.number)).gather();
         let generation = Some(self.generation).filter(|generation| *generation >= 0);
         let rack = self.settings.rack.as_deref().map(Into::into);
         let subscription = Subscription { rack, ..Subscription::to(self.settings.topics.iter().cloned()) };
@@ -141,7 +142,7 @@ impl Classic {
     /// The leader looks after the topics of all members.
     fn watch(&mut self, members: &[(Named, Bytes)], out: &mut Vec<Effect>) {
         let subscriptions = members.iter().filter_map(|(_, metadata)| Subscription::decode(metadata).ok());
-        self.watched = subscriptions.flat_map(|subscription| subscription.topics).collect();
+        self.watched = subscriptions.flat_map(|subscription| subscription.topics).gather();
         self.watched.extend(self.settings.topics.iter().cloned());
         self.planned = self.topics.counts(&self.watched);
         if self.planned.len() < self.watched.len() {

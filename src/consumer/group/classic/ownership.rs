@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::member::{Commits, Effect, Now, Partitions};
 use super::{Classic, Phase};
+use crate::gather::Gather;
 
 /// Learning of a rebalance takes up to a heartbeat, answering it takes this much.
 const YIELD_MARGIN: Duration = Duration::from_secs(1);
@@ -59,13 +60,13 @@ impl Classic {
             let known = self.topics.named(&held.topic.name, held.number);
             self.wanted.contains(&at) && known.is_none_or(|known| known.topic.id == held.topic.id)
         };
-        self.holding.partitions().into_iter().filter(|held| !is_wanted(held)).collect()
+        self.holding.partitions().into_iter().filter(|held| !is_wanted(held)).gather()
     }
 
     /// Takes what is new, as far as metadata know it.
     fn add(&mut self, now: Now, out: &mut Vec<Effect>) {
         let known = self.wanted.iter().filter_map(|at| self.topics.named(&at.topic, at.partition));
-        let known: Partitions = known.collect();
+        let known: Partitions = known.gather();
         let is_complete = known.len() == self.wanted.len();
         out.extend(self.holding.assign(known, self.generation));
         if is_complete {

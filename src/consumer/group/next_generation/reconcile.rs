@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::super::complaint::Cause;
 use super::super::member::{Commits, Effect, Incarnation, Now, Partition, Partitions, Topic};
 use super::{NextGeneration, Phase};
+use crate::gather::Gather;
 use crate::place::TopicId;
 use crate::wire::message::{Assignment, TopicPartitions};
 
@@ -75,7 +76,7 @@ impl NextGeneration {
 
     fn step(&mut self, now: Now, out: &mut Vec<Effect>) {
         if self.target.is_told() && !self.holding.is_revoking() {
-            let surplus = self.holding.partitions().into_iter().filter(|one| !self.target.contains(one)).collect();
+            let surplus = self.holding.partitions().into_iter().filter(|one| !self.target.contains(one)).gather();
             self.revoke(now, &surplus, out);
         }
         if !self.holding.is_revoking() && self.confirmed_releases == self.releases {

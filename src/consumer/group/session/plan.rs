@@ -10,6 +10,7 @@ use super::super::assignor::{self, Assignor, Peer, Topics};
 use super::super::member::{Event, Named};
 use super::super::subscription::{Subscription, encode_assignment};
 use crate::cluster::{Cluster, TopicState, View};
+use crate::gather::Gather;
 
 /// Shares the partitions of all topics among the members. Topics that are not known `within` this time are left out: the
 /// member watches them, and plans again when they are.
@@ -21,7 +22,7 @@ pub(super) async fn plan(
     within: Duration,
 ) -> Event {
     let peers: Vec<Peer> = members.into_iter().map(peer).collect();
-    let names: BTreeSet<Arc<str>> = peers.iter().flat_map(|peer| peer.subscription.topics.iter().cloned()).collect();
+    let names: BTreeSet<Arc<str>> = peers.iter().flat_map(|peer| peer.subscription.topics.iter().cloned()).gather();
     let topics = counts(&cluster, &names, within).await;
     let plan = assignor::plan(assignor, &peers, &topics);
     let encoded = plan.iter().filter_map(|(id, partitions)| match encode_assignment(partitions) {
@@ -62,5 +63,5 @@ fn counted(view: &View, names: &BTreeSet<Arc<str>>) -> Topics {
         TopicState::Known(topic) => Some((name.clone(), topic.partition_count())),
         TopicState::Failed(_) => None,
     });
-    known.collect()
+    known.gather()
 }
