@@ -1,4 +1,4 @@
-//! Maps and sets that are gathered from iterators piece by piece.
+//! What iterators give, gathered piece by piece.
 //!
 //! `collect` into one of them compiles a stable sort and a bulk build for each iterator that it is called on: some 3,000
 //! lines of code before the optimiser, which was a tenth of this crate's build. Gathered, it grows by its own `insert`,

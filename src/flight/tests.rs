@@ -246,7 +246,8 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let _in_runtime = runtime.enter();
-        let recorder = Recorder::new(RING);
+        // In a ring with room for all of it: one that begins a new segment tells the state again in place of a step.
+        let recorder = Recorder::new(16 * RING);
         let settled: Settled = before.into_iter().collect();
         let mut ledger = RecordedLedger::new(Ledger::new(0, settled, 1, 10_000), &recorder, 3);
         let mut in_hand = Vec::new();

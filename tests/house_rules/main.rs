@@ -17,7 +17,7 @@ type Rule = fn(&Source) -> Vec<String>;
 const GROUND: [&str; 6] = ["error", "place", "backoff", "gather", "shutdown", "plant"];
 
 /// Who may import whom, beside itself and [`GROUND`]. The longest name that fits a file decides for it.
-const MAY_IMPORT: [(&str, &[&str]); 20] = [
+const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("error", &[]),
     ("place", &[]),
     ("backoff", &[]),

@@ -1,4 +1,4 @@
-//! Our programs killed and stopped at any moment, brokers killed, paused and restarted, quotas: nothing is lost or doubled.
+//! Nothing is lost or doubled while our programs, or the brokers, are killed or stopped at any moment.
 //!
 //! ```text
 //! seed --> faults (when, what) --> players (four programs) + nodes (three brokers)

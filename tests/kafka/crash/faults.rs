@@ -1,4 +1,4 @@
-//! What befalls programs and nodes, and when: drawn from a seed alone.
+//! The faults of a siege, drawn from a seed alone.
 
 use std::time::Duration;
 

@@ -7,9 +7,13 @@ use super::faults::Fault;
 use crate::cluster::Cluster;
 use crate::console::{TOOL, Tool};
 use crate::support::program::Running;
+use crate::support::wait;
 
 /// A node that has been started is up within this, among all that works meanwhile.
 const UP: Duration = Duration::from_secs(120);
+
+/// How long may it take until every node is well, once nothing more befalls them.
+const HEALED: Duration = Duration::from_secs(240);
 
 /// The `client.id` of every program of the shop, which a quota is put on.
 pub(super) const CLIENT: &str = "besieged";
@@ -125,10 +129,10 @@ impl Nodes {
 
     /// Ends what is under way, and waits for the tools.
     pub(super) fn heal(&mut self) {
-        while !self.are_well() {
+        wait::until("the nodes are well", HEALED, || {
             self.go_on();
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            self.are_well().then_some(())
+        });
         for tool in self.tools.drain(..) {
             tool.finish(TOOL).ok();
         }

@@ -14,8 +14,8 @@ use super::nodes::{CLIENT, Nodes};
 use super::player::{Memory, Player};
 use crate::cluster::Servers;
 use crate::shop;
-use crate::support::example;
 use crate::support::program::Program;
+use crate::support::{example, wait};
 use crate::{install, support::ndjson};
 
 /// What one siege is.
@@ -174,8 +174,7 @@ impl Shop {
             [About::Programs(mortal), About::Nodes].map(|about| Schedule::new(seed, about, gap.clone()));
         let mut next = schedules.each_mut().map(|schedule| schedule.next().expect("an endless schedule"));
         let mut since = [self.since; 2];
-        while !self.are_sent() {
-            assert!(self.since.elapsed() < within, "not sent within {within:?}");
+        wait::until("all is sent", within, || {
             self.go_on();
             for index in 0..schedules.len() {
                 let (gap, fault) = next[index];
@@ -184,14 +183,14 @@ impl Shop {
                     since[index] = Instant::now();
                 }
             }
-        }
+            self.are_sent().then_some(())
+        });
     }
 
     fn go_on(&mut self) {
         self.nodes.go_on();
         self.players.iter_mut().for_each(Player::go_on);
         self.show_memory();
-        std::thread::sleep(Duration::from_millis(20));
     }
 
     /// Whether it has happened; one of the nodes waits until they are well. A program that sleeps is spared.
@@ -217,21 +216,19 @@ impl Shop {
 
     /// Waits until the groups have read everything, by themselves. Programs that were killed last are started again.
     fn settle(&mut self) -> Duration {
-        let begun = Instant::now();
-        loop {
-            (0..10).for_each(|_| self.go_on());
+        let (begun, within) = (Instant::now(), RECOVERY.max(self.siege.within / 2));
+        let mut lags = [0, 0];
+        let settled = wait::until_or(within, || {
+            self.go_on();
             let lag = |kind: usize| {
                 let committed = self.nodes.cluster.committed(GROUPS[kind], TOPICS[kind]);
                 // A partition without a commit has no line with numbers.
                 if committed.len() == 6 { committed.iter().map(|(_, _, lag)| lag).sum() } else { i64::MAX / 2 }
             };
-            let lags = [lag(0), lag(1)];
-            if lags == [0, 0] {
-                return begun.elapsed();
-            }
-            let within = RECOVERY.max(self.siege.within / 2);
-            assert!(begun.elapsed() < within, "not settled within {within:?}: {lags:?}");
-        }
+            lags = [lag(0), lag(1)];
+            (lags == [0, 0]).then(|| begun.elapsed())
+        });
+        settled.unwrap_or_else(|| panic!("not settled within {within:?}: {lags:?}"))
     }
 
     /// At each tenth of the inventory orders: how long it took, and what the programs hold in memory.
