@@ -221,6 +221,10 @@ async fn the_emitted_test_is_one_text_whatever_the_recording_has() {
 enum Act {
     /// Hands out the order that lies this far beyond the last.
     Take(i64),
+    /// As [`Act::Take`], for one that goes through.
+    Through(i64),
+    /// As [`Act::Through`], for one that stays in hand after all.
+    Stay(i64),
     /// Settles one that is in hand.
     Settle(prop::sample::Index),
     Epoch(i32),
@@ -231,6 +235,8 @@ enum Act {
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => (0_i64..3).prop_map(Act::Take),
+        4 => (0_i64..3).prop_map(Act::Through),
+        1 => (0_i64..3).prop_map(Act::Stay),
         6 => any::<prop::sample::Index>().prop_map(Act::Settle),
         1 => (0_i32..4).prop_map(Act::Epoch),
         1 => (0_i64..5).prop_map(Act::Pass),
@@ -256,6 +262,19 @@ proptest! {
                 Act::Take(gap) => {
                     let offset = ledger.read() + gap;
                     if ledger.take(offset) == Taken::InHand {
+                        in_hand.push(offset);
+                    }
+                }
+                Act::Through(gap) => {
+                    let offset = ledger.read() + gap;
+                    if ledger.take_through(offset) == Taken::InHand {
+                        ledger.went_through(offset);
+                    }
+                }
+                Act::Stay(gap) => {
+                    let offset = ledger.read() + gap;
+                    if ledger.take_through(offset) == Taken::InHand {
+                        ledger.stays_in_hand(offset);
                         in_hand.push(offset);
                     }
                 }

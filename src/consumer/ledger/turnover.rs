@@ -79,6 +79,8 @@ pub(crate) struct RecordedLedger {
     ledger: Ledger,
     track: Track,
     since: Turnover,
+    /// The last orders in a row that went through, `start..end`, which `since` does not have yet.
+    through: (i64, i64),
 }
 
 impl RecordedLedger {
@@ -87,7 +89,7 @@ impl RecordedLedger {
         if track.is_on() {
             track.state(&ledger);
         }
-        Self { ledger, track, since: Turnover::default() }
+        Self { ledger, track, since: Turnover::default(), through: (0, 0) }
     }
 
     /// See [`Ledger::take`].
@@ -98,6 +100,41 @@ impl RecordedLedger {
             add(&mut self.since.taken, offset);
         }
         taken
+    }
+
+    /// As [`RecordedLedger::take`], for an order that is expected to be settled at once. It is noted when it is
+    /// ([`RecordedLedger::went_through`]) or is not ([`RecordedLedger::stays_in_hand`]): one range for a row of orders.
+    #[inline]
+    pub(crate) fn take_through(&mut self, offset: i64) -> Taken {
+        self.ledger.take(offset)
+    }
+
+    /// The order that was taken last is settled.
+    #[inline]
+    pub(crate) fn went_through(&mut self, offset: i64) {
+        self.ledger.settle(offset);
+        if self.through.1 == offset {
+            self.through.1 = offset.saturating_add(1);
+        } else {
+            self.note_through();
+            self.through = (offset, offset.saturating_add(1));
+        }
+    }
+
+    /// The order that was taken last is not settled yet.
+    pub(crate) fn stays_in_hand(&mut self, offset: i64) {
+        if self.track.is_on() {
+            add(&mut self.since.taken, offset);
+        }
+    }
+
+    fn note_through(&mut self) {
+        let (start, end) = std::mem::replace(&mut self.through, (0, 0));
+        if start < end && self.track.is_on() {
+            self.since.taken.push((start, end));
+            self.since.settled.push((start, end));
+            self.bound();
+        }
     }
 
     /// See [`Ledger::pass`].
@@ -118,6 +155,7 @@ impl RecordedLedger {
     fn bound(&mut self) {
         if self.since.settled.len() >= RANGES {
             merge(&mut self.since.settled);
+            merge(&mut self.since.taken);
         }
         if self.since.settled.len().max(self.since.taken.len()) >= RANGES / 2 {
             self.record();
@@ -138,6 +176,7 @@ impl RecordedLedger {
         if !self.track.is_on() {
             return;
         }
+        self.note_through();
         let mut since = std::mem::take(&mut self.since);
         let is_quiet = since == Turnover::default();
         if self.track.is_behind() {
@@ -146,6 +185,7 @@ impl RecordedLedger {
             self.track.state(&self.ledger);
         } else if !is_quiet {
             since.until = self.ledger.read;
+            merge(&mut since.taken);
             merge(&mut since.settled);
             if let Some(line) = self.track.step(&self.ledger, &since) {
                 self.track.done(line, &self.ledger.standing());

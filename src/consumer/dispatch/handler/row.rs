@@ -142,7 +142,7 @@ impl Row {
 
     /// The handler is done with this order.
     pub(super) fn went_through(&mut self, ready: Ready) {
-        self.ledger.settle(ready.offset);
+        self.ledger.went_through(ready.offset);
         self.settled_until = Some(ready.timestamp);
     }
 

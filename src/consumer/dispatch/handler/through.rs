@@ -35,14 +35,17 @@ where
             && let Some((ready, record)) = row.first()
             && let Ok(order) = row.deliver(&mut self.decoder, record, (ready.offset, ready.timestamp))
         {
-            if row.ledger.take(ready.offset) == Taken::InHand {
+            if row.ledger.take_through(ready.offset) == Taken::InHand {
                 seat.as_mut().set(Some((self.call)(order)));
                 match poll_seat(&mut seat, context) {
                     Poll::Ready(Ok(Outcome::Done)) => {
                         row.went_through(ready);
                         through += 1;
                     }
-                    answer => stopped = row.first().map(|(ready, record)| (row.item(ready, record), answer)),
+                    answer => {
+                        row.ledger.stays_in_hand(ready.offset);
+                        stopped = row.first().map(|(ready, record)| (row.item(ready, record), answer));
+                    }
                 }
             }
             row.drop_first();
