@@ -216,6 +216,22 @@ async fn the_emitted_test_is_one_text_whatever_the_recording_has() {
     assert!(test.contains("fn the_machines_do_again_what_they_did_before_2025_11_23_at_07_00_00()"), "{test}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn orders_that_go_through_are_told_as_one_range() {
+    let recorder = Recorder::new(RING);
+    let mut ledger = RecordedLedger::new(Ledger::new(0, Settled::default(), 1, 10), &recorder, 3);
+    for offset in [0, 1, 2, 5, 6] {
+        assert_eq!(ledger.take_through(offset), Taken::InHand);
+        ledger.went_through(offset);
+    }
+    assert_eq!(ledger.take_through(8), Taken::InHand);
+    ledger.stays_in_hand(8);
+    ledger.record();
+    let replay = again(&written(&recorder));
+    let step = &replay.steps[1].event;
+    assert!(step.contains("taken: [(0, 3), (5, 7), (8, 9)]") && step.contains("settled: [(0, 3), (5, 7)]"), "{step}");
+}
+
 /// What a dispatcher may do to a ledger.
 #[derive(Clone, Debug)]
 enum Act {
