@@ -129,7 +129,7 @@ impl RecordedLedger {
     }
 
     fn note_through(&mut self) {
-        let (start, end) = std::mem::replace(&mut self.through, (0, 0));
+        let (start, end) = std::mem::take(&mut self.through);
         if start < end && self.track.is_on() {
             self.since.taken.push((start, end));
             self.since.settled.push((start, end));
