@@ -6,6 +6,7 @@ use std::future::Future;
 use super::link::Link;
 use crate::Result;
 use crate::order::{Identity, Order};
+use crate::store::OutboxRow;
 use crate::store::ledger::LedgerWriter;
 use crate::store::pack::Unpack;
 
@@ -34,6 +35,11 @@ pub(super) trait Effect: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Decides one order: applied, with its line in the ledger, or refused.
     fn decide(&mut self, order: &Self::Order, at: At<'_>, row: &mut LedgerWriter) -> Result<Decision>;
+
+    /// What the transaction has to tell beside its ledger.
+    fn take_tidings(&mut self) -> Vec<OutboxRow> {
+        Vec::new()
+    }
 
     /// Writes what changed.
     fn write(&mut self, link: Link<'_>) -> impl Future<Output = Result<()>> + Send;

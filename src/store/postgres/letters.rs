@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 
 use super::link::{Link, get, stored};
 use crate::store::dead_letter::{Letter, encode_original, full};
-use crate::store::{DeadLetterState, EventId, Original};
+use crate::store::{DeadLetterState, EventId, Original, OutboxRow};
 use crate::{Error, ErrorCode, Result};
 
 /// How many open letters are read beforehand; where there are more, those of the transaction's records are looked up.
@@ -28,7 +28,8 @@ const WRITE: &str = "INSERT INTO dead_letters (id, state, by_place, code, reason
                      ON CONFLICT (id) DO UPDATE SET state = excluded.state, by_place = excluded.by_place,
                        code = excluded.code, reason = excluded.reason, letter = excluded.letter, bytes = excluded.bytes,
                        record = CASE WHEN excluded.state = 0 THEN coalesce(excluded.record, dead_letters.record) END";
-const TELL: &str = "INSERT INTO outbox (event, letter, version) SELECT * FROM unnest($1, $2, $3)";
+const TELL: &str =
+    "INSERT INTO outbox (event, shard, letter, version, tidings) SELECT * FROM unnest($1, $2, $3, $4, $5)";
 
 /// Letters that an order may meet: open ones, and replayed ones that stand for a place.
 #[derive(Debug, Default)]
@@ -109,7 +110,7 @@ pub(super) struct Desk {
     letters: BTreeMap<EventId, Kept>,
     /// The versions that the letters had.
     found: BTreeMap<EventId, u32>,
-    events: Vec<(EventId, u32)>,
+    events: Vec<OutboxRow>,
     event: i64,
     bytes: u64,
     any: bool,
@@ -123,10 +124,15 @@ struct Kept {
 }
 
 impl Desk {
-    /// Locks the counters, reads the letters and makes the changes in memory.
-    pub(super) async fn make(link: Link<'_>, changes: Vec<Change>, max_bytes: u64) -> Result<Self> {
-        let mut desk = Self::default();
-        if changes.is_empty() {
+    /// Locks the counters, reads the letters and makes the changes in memory. What else is to be told is `tidings`.
+    pub(super) async fn make(
+        link: Link<'_>,
+        changes: Vec<Change>,
+        tidings: Vec<OutboxRow>,
+        max_bytes: u64,
+    ) -> Result<Self> {
+        let mut desk = Self { events: tidings, ..Self::default() };
+        if changes.is_empty() && desk.events.is_empty() {
             return Ok(desk);
         }
         let mut ids: Vec<Vec<u8>> = changes.iter().map(|change| change.id().as_bytes().to_vec()).collect();
@@ -169,7 +175,7 @@ impl Desk {
                     let attempts = kept.letter.attempts.saturating_add(1);
                     kept.letter = Letter { version, attempts, ..letter };
                     kept.changed = true;
-                    self.events.push((id, version));
+                    self.events.push(OutboxRow::DeadLetter { id, version });
                 }
                 Ok(())
             }
@@ -190,7 +196,7 @@ impl Desk {
             return Err(full(max_bytes));
         }
         if is_open {
-            self.events.push((id, letter.version));
+            self.events.push(OutboxRow::DeadLetter { id, version: letter.version });
         }
         self.letters.insert(id, Kept { letter, record: is_open.then_some(record), changed: true });
         Ok(())
@@ -246,11 +252,22 @@ impl Desk {
 
     async fn write_events(&self, link: Link<'_>) -> Result<()> {
         let numbers: Vec<i64> = (self.event + 1..).take(self.events.len()).collect();
-        let letters: Vec<&[u8]> = self.events.iter().map(|(id, _)| id.as_bytes().as_slice()).collect();
-        let versions: Vec<i32> =
-            self.events.iter().map(|(_, version)| i32::try_from(*version).unwrap_or(i32::MAX)).collect();
-        let values =
-            [(&numbers as _, Type::INT8_ARRAY), (&letters as _, Type::BYTEA_ARRAY), (&versions as _, Type::INT4_ARRAY)];
+        let shards: Vec<i16> = self.events.iter().map(|row| i16::from(row.shard().unwrap_or(0))).collect();
+        let letter = |row: &OutboxRow| match row {
+            OutboxRow::DeadLetter { id, version } => {
+                (Some(id.as_bytes().to_vec()), Some(i32::try_from(*version).unwrap_or(i32::MAX)))
+            }
+            _ => (None, None),
+        };
+        let (letters, versions): (Vec<Option<Vec<u8>>>, Vec<Option<i32>>) = self.events.iter().map(letter).unzip();
+        let tidings: Vec<Vec<u8>> = self.events.iter().map(encoded_row).collect();
+        let values = [
+            (&numbers as _, Type::INT8_ARRAY),
+            (&shards as _, Type::INT2_ARRAY),
+            (&letters as _, Type::BYTEA_ARRAY),
+            (&versions as _, Type::INT4_ARRAY),
+            (&tidings as _, Type::BYTEA_ARRAY),
+        ];
         link.run(TELL, &values).await
     }
 
@@ -270,6 +287,12 @@ pub(super) fn id_of(bytes: &[u8]) -> Result<EventId> {
 fn encoded(letter: &Letter) -> Vec<u8> {
     let mut row = Vec::new();
     letter.encode(&mut row);
+    row
+}
+
+fn encoded_row(event: &OutboxRow) -> Vec<u8> {
+    let mut row = Vec::new();
+    event.encode(&mut row);
     row
 }
 

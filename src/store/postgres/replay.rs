@@ -104,7 +104,8 @@ impl<E: Effect> Keeper<E> {
             Some((letter, _)) => {
                 let reason = format!("discarded: {reason} (it was: {})", letter.reason);
                 let change = Change::Close(id, DeadLetterState::Discarded, Some(reason.clone()));
-                let desk = Desk::make(link, vec![change], self.base.settings.dead_letters_max_bytes).await?;
+                let desk =
+                    Desk::make(link, vec![change], Vec::new(), self.base.settings.dead_letters_max_bytes).await?;
                 unchanged(&desk, id, letter)?;
                 desk.write(link).await?;
                 row(Replayed::Discard, reason)
@@ -142,7 +143,7 @@ async fn replay<E: Effect>(
         return Ok((in_order(wish, &answers), None));
     }
     let touched: BTreeSet<EventId> = changes.iter().map(Change::id).collect();
-    let desk = Desk::make(link, changes, terms.max_bytes).await?;
+    let desk = Desk::make(link, changes, effect.take_tidings(), terms.max_bytes).await?;
     for (id, (letter, _)) in found.iter().filter(|(id, _)| touched.contains(id)) {
         unchanged(&desk, *id, letter)?;
     }

@@ -96,7 +96,7 @@ pub(super) async fn settle<E: Effect>(
         written.push(row);
     }
     let Walk { mut effect, changes, .. } = walk;
-    let desk = Desk::make(link, changes, terms.max_bytes).await?;
+    let desk = Desk::make(link, changes, effect.take_tidings(), terms.max_bytes).await?;
     write(link, topic, &written, (&ledger, &mut effect, &desk)).await?;
     Ok((in_order(batch, answers)?, desk.told()))
 }

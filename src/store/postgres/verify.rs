@@ -36,7 +36,8 @@ const COUNTED: &str =
                        FROM positions";
 const LETTERS: &str = "SELECT id, letter, record IS NULL FROM dead_letters WHERE id > $1 ORDER BY id LIMIT 2000";
 const ROOM: &str = "SELECT value FROM counters WHERE name = 'letter_bytes'";
-const EVENTS: &str = "SELECT count(*) FROM outbox WHERE NOT EXISTS (SELECT FROM dead_letters WHERE id = outbox.letter)";
+const EVENTS: &str = "SELECT count(*) FROM outbox
+                      WHERE letter IS NOT NULL AND NOT EXISTS (SELECT FROM dead_letters WHERE id = outbox.letter)";
 const SCHEDULED: &str = "SELECT count(*) FROM scheduled WHERE ledger_rows <> (SELECT count(*) FROM ledger
                            WHERE (ledger.topic, ledger.partition, ledger.version)
                              = (scheduled.topic, scheduled.partition, scheduled.version))";

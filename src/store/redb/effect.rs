@@ -7,6 +7,7 @@ use redb::{ReadableTable, Table, TableDefinition};
 use super::tables::Blobs;
 use crate::Result;
 use crate::order::{Identity, Order};
+use crate::store::OutboxRow;
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::pack::Unpack;
 
@@ -46,6 +47,11 @@ pub(super) trait Effect: fmt::Debug + Send + Sized + 'static {
         table: &impl EffectTable,
         row: &mut LedgerWriter,
     ) -> Result<Decision>;
+
+    /// What the transaction has to tell beside its ledger.
+    fn take_tidings(&mut self) -> Vec<OutboxRow> {
+        Vec::new()
+    }
 
     /// Ends a transaction. Returns whether the table now knows of everything that is in the ledger.
     fn write(&mut self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<Written>;

@@ -50,7 +50,7 @@ pub(super) struct Engine<E: Effect> {
     memory: Memory<E>,
     settings: RedbSettings,
     policy: E::Policy,
-    /// Tells of new events that tell of letters.
+    /// Tells of new events.
     news: watch::Sender<u64>,
     standing: Standing,
     /// How the file is opened again, if it can be.
@@ -177,7 +177,7 @@ impl<E: Effect> Engine<E> {
     }
 
     fn tell(&self) {
-        let told = self.memory.open.told();
+        let told = self.memory.totals.event;
         self.news.send_if_modified(|before| std::mem::replace(before, told) != told);
     }
 

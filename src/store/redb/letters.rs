@@ -11,6 +11,7 @@ use super::totals::Totals;
 use crate::Result;
 use crate::order::Identity;
 use crate::store::dead_letter::{Letter, Spot, encode_original, full, header_of};
+use crate::store::outbox::Filed;
 use crate::store::{DeadLetterState, EventId, Original, OutboxRow};
 
 /// How many open letters are known by heart; beyond it each applied order is looked up.
@@ -22,8 +23,6 @@ pub(super) struct OpenLetters {
     hasher: RandomState,
     /// `None`: too many to know.
     known: Option<HashSet<u64>>,
-    /// The number of the last event that tells of a letter.
-    told: u64,
 }
 
 impl OpenLetters {
@@ -31,7 +30,7 @@ impl OpenLetters {
     pub(super) fn load(database: &redb::Database) -> Result<Self> {
         let transaction = database.begin_read().map_err(fault)?;
         let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()), told: 0 };
+        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()) };
         for row in table.iter().map_err(fault)? {
             let (_, value) = row.map_err(fault)?;
             let letter = Letter::decode(value.value())?;
@@ -51,11 +50,6 @@ impl OpenLetters {
         }
         let header = identity.map(header_of);
         known.contains(&self.hash(header.as_deref(), spot))
-    }
-
-    /// The number of the last event that tells of a letter since the store was opened.
-    pub(super) fn told(&self) -> u64 {
-        self.told
     }
 
     fn add(&mut self, identity: Option<&[u8]>, spot: Spot) {
@@ -82,6 +76,8 @@ pub(super) struct Desk<'a, 't> {
     pub(super) open: &'a mut OpenLetters,
     /// `dead_letters.max.bytes`.
     pub(super) max_bytes: u64,
+    /// The wall clock, in milliseconds since 1970.
+    pub(super) now: i64,
 }
 
 impl Desk<'_, '_> {
@@ -112,9 +108,7 @@ impl Desk<'_, '_> {
     /// Writes a letter, with an event that tells of it.
     pub(super) fn put_and_tell(&mut self, id: EventId, letter: &Letter) -> Result<()> {
         self.put(id, letter)?;
-        self.announce(OutboxRow::DeadLetter { id, version: letter.version })?;
-        self.open.told = self.totals.event;
-        Ok(())
+        self.announce(OutboxRow::DeadLetter { id, version: letter.version })
     }
 
     /// A copy was applied: closes the letter, if there is one, and lets its record go.
@@ -134,7 +128,7 @@ impl Desk<'_, '_> {
     pub(super) fn announce(&mut self, event: OutboxRow) -> Result<()> {
         self.totals.event = self.totals.event.saturating_add(1);
         let mut row = Vec::new();
-        event.encode(&mut row);
+        Filed { at: self.now, told: 0, row: event }.encode(&mut row);
         self.tables.outbox.insert(self.totals.event, row.as_slice()).map_err(fault)?;
         Ok(())
     }

@@ -19,6 +19,7 @@ use super::topics::Topics;
 use super::transaction::Settling;
 use crate::order::Order;
 use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::outbox::Filed;
 use crate::store::{
     BACKFILL, BackOffice, EventId, Operation, Origin, Original, OutboxRow, Row, SetAside, SteeredRow, Steering, Waiting,
 };
@@ -137,7 +138,7 @@ pub(super) fn page(transaction: &ReadTransaction, after: u64) -> Result<Waiting>
             break;
         }
         page.until = number.value();
-        let OutboxRow::DeadLetter { id, version } = OutboxRow::decode(value.value())? else { continue };
+        let OutboxRow::DeadLetter { id, version } = Filed::decode(value.value())?.row else { continue };
         let letter = bytes_of(&letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
         let newest = letter.filter(|letter| letter.is_open() && letter.version == version);
         let original = bytes_of(&originals, id.as_bytes())?;

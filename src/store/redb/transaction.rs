@@ -273,6 +273,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
     }
 
     pub(super) fn finish(&mut self) -> Result<()> {
+        for tidings in self.memory.effect.take_tidings() {
+            self.desk().announce(tidings)?;
+        }
         let Memory { applied, totals, effect, forgetting, .. } = &mut *self.memory;
         applied.write(&mut Shelving { tables: self.tables, totals })?;
         if effect.write(&mut self.tables.effect)? == Written::Folded {
@@ -291,6 +294,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             totals: &mut self.memory.totals,
             open: &mut self.memory.open,
             max_bytes: self.settings.dead_letters_max_bytes,
+            now: self.now,
         }
     }
 }

@@ -9,12 +9,13 @@ CREATE TABLE store (
     order_type text NOT NULL
 );
 
--- Sums that are kept once: `letter_bytes`, `event` and `forgotten`; `capacity` is locked while days are booked.
+-- Sums that are kept once: `letter_bytes`, `event` and `forgotten`; `capacity` is locked while days are booked,
+-- `relays` while shards change hands.
 CREATE TABLE counters (
     name text PRIMARY KEY,
     value bigint NOT NULL
 ) WITH (fillfactor = 50);
-INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0);
+INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0), ('relays', 0);
 
 CREATE TABLE topics (
     number integer GENERATED ALWAYS AS IDENTITY (MINVALUE 0) PRIMARY KEY,
@@ -121,17 +122,40 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_that_matter ON dead_letters (id) WHERE state = 0 OR (state = 2 AND by_place);
 
+-- Events that wait for a relay, each of one key, which is in one of 64 shards; deliveries that were scheduled are elsewhere.
 CREATE TABLE outbox (
     event bigint PRIMARY KEY,
-    letter bytea NOT NULL,
-    version integer NOT NULL
+    shard smallint NOT NULL,
+    -- What an event of a dead letter tells of.
+    letter bytea,
+    version integer,
+    tidings bytea NOT NULL,
+    -- Which of its topics have it already, a bit each.
+    told smallint NOT NULL DEFAULT 0,
+    at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
 );
 
--- Deliveries that were scheduled: all orders of a position's version.
+-- Deliveries that were scheduled, and are to be told: all orders of a position's version. They are of several shards, so
+-- the row says for each topic which shards have been told, a bit each; with the last one it goes.
 CREATE TABLE scheduled (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     topic integer NOT NULL,
     partition integer NOT NULL,
     version bigint NOT NULL,
     ledger_rows integer NOT NULL,
-    PRIMARY KEY (topic, partition, version)
+    status_told bigint NOT NULL DEFAULT 0,
+    customers_told bigint NOT NULL DEFAULT 0,
+    at bigint NOT NULL DEFAULT (extract(epoch FROM clock_timestamp()) * 1000)::bigint
+) WITH (fillfactor = 70);
+
+-- Relays that are alive, by a name that each draws; and which of them has a shard. The token counts its changes of hands.
+CREATE TABLE relays (
+    name bytea PRIMARY KEY CHECK (length(name) = 16),
+    until bigint NOT NULL
 );
+CREATE TABLE shards (
+    shard smallint PRIMARY KEY CHECK (shard BETWEEN 0 AND 63),
+    relay bytea,
+    token bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
+INSERT INTO shards (shard) SELECT generate_series(0, 63);
