@@ -25,7 +25,8 @@
 //! # Features
 //! None is on by default. `dev-broker`: [`broker::DevBroker`], a broker in the process for tests and demonstrations.
 //! `testing`: [`testing::drive`], which runs a handler without broker, socket or real time, and [`testing::crash`], which kills
-//! consumers at every point.
+//! consumers at every point. `postgres`: a store for several processes. `guard`: `store::PositionGuard`, for orders that are
+//! applied in a transaction of your own.
 //!
 //! # On rskafka
 //! The protocol layer of `rskafka` frames requests and matches answers; its client is not used, because it re-sends what

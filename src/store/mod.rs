@@ -21,6 +21,8 @@ mod delivery_line;
 mod destination;
 mod event_id;
 mod failures;
+#[cfg(feature = "guard")]
+mod guard;
 mod inventory;
 mod ledger;
 mod letter_rows;
@@ -49,6 +51,8 @@ pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
 pub use self::destination::Destination;
 pub use self::event_id::EventId;
+#[cfg(feature = "guard")]
+pub use self::guard::{Decided, Due, PositionGuard, Settlement, Statement, StoredPosition, Value};
 pub use self::inventory::INSUFFICIENT;
 pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
 pub use self::outbox::OutboxRow;

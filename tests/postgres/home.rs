@@ -15,6 +15,10 @@ pub(crate) struct Postgres {
 }
 
 impl Postgres {
+    pub(crate) fn next() -> Self {
+        Self { number: SCHEMAS.fetch_add(1, Ordering::Relaxed) }
+    }
+
     pub(crate) fn schema(&self, kind: &str) -> String {
         format!("t{}_{kind}", self.number)
     }
@@ -29,7 +33,7 @@ impl Home for Postgres {
     type Deliveries = PostgresDeliveries;
 
     async fn new() -> Self {
-        Self { number: SCHEMAS.fetch_add(1, Ordering::Relaxed) }
+        Self::next()
     }
 
     async fn open_with(&self, terms: Terms) -> PostgresInventory {

@@ -6,6 +6,7 @@
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
 
+mod guarded;
 mod home;
 mod own;
 mod server;
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         model_cases!(on_postgres),
         vec![model],
         own::cases(),
+        guarded::cases(),
     ];
     let trials = shared.into_iter().flatten().map(|(name, body)| {
         let kind = if lacking.is_some() { "no postgresql" } else { "" };
