@@ -249,9 +249,12 @@ async fn a_refusal_and_a_dead_letter_are_kept_with_their_records() {
     assert_eq!(told(&rows), ["open dead_letter ORD-JSON 1", "open refused SHOP-NO-ROOM 1"]);
     let original = PositionGuard::original(rows[0].get(4)).unwrap();
     assert_eq!(original.value.as_deref(), Some(b"{not json".as_slice()));
-    let at = answer.parts[0].position.clone();
-    let copies = vec![entry(2, numbered(1, 0), dead_letter()), entry(3, numbered(1, 0), movement("1", 3))];
-    shop.apply(batch(part(0, &at, copies))).await.unwrap();
+    let failing_again = vec![entry(2, numbered(1, 0), dead_letter())];
+    let answer = shop.apply(batch(part(0, &answer.parts[0].position, failing_again))).await.unwrap();
+    let rows = shop.client.lock().await.query(letters, &[]).await.unwrap();
+    assert_eq!(told(&rows), ["open dead_letter ORD-JSON 2", "open refused SHOP-NO-ROOM 1"]);
+    let mended = vec![entry(3, numbered(1, 0), movement("1", 3))];
+    shop.apply(batch(part(0, &answer.parts[0].position, mended))).await.unwrap();
     let rows = shop.client.lock().await.query(letters, &[]).await.unwrap();
     assert_eq!(told(&rows), ["resolved dead_letter ORD-JSON 2", "open refused SHOP-NO-ROOM 1"]);
     assert_eq!(shop.shelf().await, 3);
