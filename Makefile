@@ -7,6 +7,7 @@
 #   make test-postgres
 #                     the store in PostgreSQL, on a server that the tests start (needs initdb and pg_ctl; PG_BIN names
 #                     their folder where they are not found); ONLY=own a part of the tests
+#   make test-service the service that applies orders in transactions of its own (service/, on sqlx and PostgreSQL)
 #   make musl         every example as a static binary without a C compiler, run in an empty root
 #   make soak         the pipeline with many made-up orders and seeded faults, SEEDS="1 2 3" ORDERS=200000; before it
 #                     GROUP_SEEDS=10000 simulated groups (a failure names its seed and how to replay it), and the
@@ -33,7 +34,7 @@ SIEGE_ORDERS ?= 200000
 SOAK_RATE ?= 0
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
-.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres musl soak soak-kafka bench
+.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres test-service musl soak soak-kafka bench
 
 check: fmt clippy features docs house-rules
 
@@ -67,6 +68,9 @@ test-kafka:
 
 test-postgres:
 	$(CARGO) test --locked --all-features --test postgres -- $(ONLY)
+
+test-service:
+	cd service && $(CARGO) fmt --check && $(CARGO) clippy --locked --all-targets -- -D warnings && $(CARGO) test --locked
 
 musl:
 	CARGO="$(CARGO)" tests/musl/run
