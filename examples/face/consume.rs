@@ -10,7 +10,8 @@ use orderflow::config::{ClientConfig, Property, properties};
 use orderflow::consumer::{Control, OrderConsumer, Settled, Summary};
 use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
 use orderflow::store::{
-    BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, Retention, Store,
+    BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, ReorderLevels,
+    Retention, Store,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -74,7 +75,7 @@ pub trait Effect: Order {
     ///
     /// # Errors
     /// As the store's own `open`.
-    fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store>;
+    fn open(path: PathBuf, group: &str, config: &ClientConfig) -> Result<Self::Store>;
 
     /// The store in a database.
     #[cfg(feature = "postgres")]
@@ -94,8 +95,8 @@ impl Effect for InventoryOrder {
     const LINE: &'static str = "Updating inventory for order: ";
     type Store = RedbInventory;
 
-    fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store> {
-        RedbInventory::open_with(path, group, settings)
+    fn open(path: PathBuf, group: &str, config: &ClientConfig) -> Result<Self::Store> {
+        RedbInventory::open_with_levels(path, group, store_settings(config), levels(config)?)
     }
 
     #[cfg(feature = "postgres")]
@@ -103,7 +104,7 @@ impl Effect for InventoryOrder {
 
     #[cfg(feature = "postgres")]
     async fn connect(url: &str, group: &str, config: &ClientConfig) -> Result<Self::Database> {
-        Self::Database::connect_with(url, group, database_settings(config)).await
+        Self::Database::connect_with_levels(url, group, database_settings(config), levels(config)?).await
     }
 }
 
@@ -113,8 +114,8 @@ impl Effect for DeliveryOrder {
     const LINE: &'static str = "Processing delivery order: ";
     type Store = RedbDeliveries;
 
-    fn open(path: PathBuf, group: &str, settings: RedbSettings) -> Result<Self::Store> {
-        RedbDeliveries::open_with(path, group, settings, DeliveryPolicy::default())
+    fn open(path: PathBuf, group: &str, config: &ClientConfig) -> Result<Self::Store> {
+        RedbDeliveries::open_with(path, group, store_settings(config), DeliveryPolicy::default())
     }
 
     #[cfg(feature = "postgres")]
@@ -158,7 +159,7 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
         }
         None => {
             let path = arguments.store.as_deref().unwrap_or(O::STORE);
-            let store = O::open(path.into(), &group, store_settings(&config))?;
+            let store = O::open(path.into(), &group, &config)?;
             consume::<O, _>((&arguments, &config, &group), backfill, (lines, stop), store).await
         }
     }
@@ -228,8 +229,14 @@ fn database_settings(config: &ClientConfig) -> orderflow::store::PostgresSetting
     settings
 }
 
+/// Below which stock products are to be restocked.
+fn levels(config: &ClientConfig) -> Result<ReorderLevels> {
+    let products: ReorderLevels = config.text(&properties::STOCK_REORDER_LEVELS).parse()?;
+    Ok(products.or_else(config.number(&properties::STOCK_REORDER_LEVEL)))
+}
+
 /// The store's part of the settings.
-pub fn store_settings(config: &ClientConfig) -> RedbSettings {
+fn store_settings(config: &ClientConfig) -> RedbSettings {
     let mut settings = RedbSettings::default();
     settings.cache_bytes = config.bytes(&properties::STORE_CACHE_BYTES);
     settings.dead_letters_max_bytes = config.number(&properties::DEAD_LETTERS_MAX_BYTES);

@@ -14,7 +14,7 @@ use orderflow::{Error, ErrorCode, Result};
 use tokio_util::sync::CancellationToken;
 
 use crate::face::Flags;
-use crate::face::consume::{Effect, Teller, store_settings};
+use crate::face::consume::{Effect, Teller};
 use crate::face::output::{Lines, complain};
 use crate::face::produce::rejected;
 use crate::shaky::Temper;
@@ -109,7 +109,7 @@ impl Shop {
     }
 
     async fn apply<O: Effect>(&self, stop: CancellationToken) -> Result<Summary> {
-        let store = O::open(self.folder.join(O::STORE), O::GROUP, store_settings(&self.config))?;
+        let store = O::open(self.folder.join(O::STORE), O::GROUP, &self.config)?;
         let mut teller = Teller::new::<O>(&self.flags, self.lines.clone());
         let consumer = OrderConsumer::<O>::builder(&self.config)
             .group(O::GROUP)
@@ -118,7 +118,14 @@ impl Shop {
             .observe(move |settled| teller.tell(settled))
             .build()
             .await?;
-        consumer.run(stop.cancelled_owned()).await
+        let control = consumer.control();
+        let summary = consumer.run(stop.cancelled_owned()).await?;
+        let relayed = control.relayed();
+        if !relayed.is_empty() {
+            let told: Vec<String> = relayed.iter().map(|(topic, events)| format!("{topic} {events}")).collect();
+            complain(&format!("relayed: {}", told.join(", ")));
+        }
+        Ok(summary)
     }
 
     /// Shows what a store holds, then its audit. Returns whether the audit holds.

@@ -122,6 +122,13 @@ properties! {
     BREAKER_BACKOFF = "breaker.probe.backoff.ms", Millis(1, DAY_MS), "1000", Yes, "The first wait before the record that stopped its partition is tried again.";
     BREAKER_BACKOFF_MAX = "breaker.probe.backoff.max.ms", Millis(1, DAY_MS), "60000", Yes, "The longest such wait.";
     DEAD_LETTERS_HEADERS = "dead_letters.headers", Choice(&["text", "spring"]), "text", Yes, "The headers that say why a record is on its dead-letter topic: readable text, or those of Spring for Apache Kafka.";
+    OUTBOX_TOPICS = "outbox.topics", Text, "delivery_status,customer_notifications,stock_alerts,inventory_orders", Yes, "To which of these topics a store's events are relayed; what is left out is told to nobody. Dead letters and refusals always are.";
+    OUTBOX_LEASE = "outbox.lease.ms", Millis(100, DAY_MS), "15000", Yes, "For how long one of several processes on a database relays its share of the events before it must show that it lives.";
+    OUTBOX_POLL = "outbox.poll.ms", Millis(1, DAY_MS), "500", Yes, "How often the outbox of a database is looked at when this process has written nothing to it.";
+    OUTBOX_NOTIFY_TIMEOUT = "outbox.notify.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long a notifier may take for one notification.";
+    OUTBOX_NOTIFY_CONCURRENCY = "outbox.notify.concurrency", Number(1, 1000), "8", Yes, "How many notifications a notifier is given at the same time.";
+    STOCK_REORDER_LEVEL = "stock.reorder.level", Number(0, 1_000_000_000_000), "0", Yes, "When a product's stock falls below this many pieces, a stock alert is sent; 0: never.";
+    STOCK_REORDER_LEVELS = "stock.reorder.levels", Text, "", Yes, "The same for single products, as `product=level`, separated by commas.";
     SHUTDOWN_TIMEOUT = "shutdown.timeout.ms", Millis(0, DAY_MS), "25000", Yes, "How long a clean stop may take.";
 
     STORE_CACHE_BYTES = "store.cache.bytes", Bytes(1 << 20, 64 * GIB), "33554432", Yes, "The memory that the embedded store caches pages in.";

@@ -12,6 +12,7 @@ use super::Summary;
 use super::standstill::About;
 use crate::Result;
 use crate::flight::{Files, Written};
+use crate::store::Backlog;
 
 /// A handle on a consumer: cheap to clone, and still good after the run has ended.
 #[derive(Clone)]
@@ -54,6 +55,10 @@ struct State {
     beside: Option<(Arc<str>, Control)>,
     /// What such consumers settled that have ended.
     before: Summary,
+    /// What the store's outbox holds.
+    outbox: Backlog,
+    /// How many events were relayed, by topic.
+    relayed: Vec<(String, u64)>,
 }
 
 /// What a reason for not being ready is about; each has at most one reason at a time.
@@ -288,6 +293,30 @@ impl Control {
     }
 
     /// Says why the consumer is not ready.
+    /// What waits in the store's outbox, and since when, as measured every 2 seconds while there is something.
+    #[must_use]
+    pub fn outbox(&self) -> Backlog {
+        self.state().outbox
+    }
+
+    /// How many events of the store's outbox this run has relayed to each topic, each counted as often as it was written.
+    #[must_use]
+    pub fn relayed(&self) -> Vec<(String, u64)> {
+        self.state().relayed.clone()
+    }
+
+    pub(crate) fn note_relayed(&self, topic: &str, events: u64) {
+        let mut state = self.state();
+        match state.relayed.iter_mut().find(|(known, _)| known == topic) {
+            Some((_, before)) => *before = before.saturating_add(events),
+            None => state.relayed.push((topic.to_owned(), events)),
+        }
+    }
+
+    pub(crate) fn note_outbox(&self, backlog: Backlog) {
+        self.state().outbox = backlog;
+    }
+
     pub(crate) fn concern(&self, about: Concern, reason: impl Into<String>) {
         let is_new = self.state().reasons.insert(about, reason.into()).is_none();
         if is_new {

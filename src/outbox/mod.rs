@@ -1,14 +1,21 @@
-//! Relaying what leaves a store: dead letters, refusals.
+//! Relaying what leaves a store: dead letters, refusals, what becomes of deliveries, products that run low.
 //!
 //! A store records what happened in the transaction that moves the position; the relay publishes it afterwards, at
 //! least once, and lets the row go when every in-sync replica has the record. Nothing but the relay waits for it. It
 //! stands above producer and consumer, which do not know of each other.
 //!
 //! ```text
-//!  store: outbox row --Relay--> <topic>-dlt      dead letters: the record as it was, with headers that say why
-//!                          \--> order_refusals   refusals: an event in JSON
+//!  store: outbox row --Relay--> <topic>-dlt             dead letters: the record as it was, with headers that say why
+//!                          |--> order_refusals          refusals: an event in JSON
+//!                          |--> delivery_status         what a delivery has become
+//!                          |--> customer_notifications  the same for the customer, or a notifier instead
+//!                          |--> stock_alerts            products that fell below their reorder level
+//!                          \--> inventory_orders        goods of deliveries that were called off
 //!  <topic>-dlt --DeadLetterTopic--> <topic>-retry  dead letters of consumers without a store, to be tried again
 //! ```
+//!
+//! Every event has a stable `idempotency-key`, and `schemas/` its JSON Schema; `docs/shop.md` says what a receiver must do.
+//! Where several processes work on one database each relays the events of some keys, for as long as it has the lease.
 //!
 //! # Dead-letter topics
 //! The dead letters of `orders`, and of `orders-retry`, go to `orders-dlt`, which is made on demand with as many partitions
@@ -40,15 +47,28 @@
 //! A topic that cannot be written leaves the rows in the store; the consumer's health says so, and the end of a run.
 
 mod build;
+mod customer_notification;
 mod dead_letter_topic;
+mod delivery_status;
+mod desk;
 mod headers;
 mod letterbox;
+mod notifier;
+mod post;
 mod refusal;
 mod relay;
 pub(crate) mod rounds;
 mod scan;
+#[cfg(test)]
+mod schemas;
+mod stock_alert;
 mod told;
 mod topics;
 
+pub use self::build::Notifying;
+pub use self::customer_notification::CUSTOMER_NOTIFICATIONS;
 pub use self::dead_letter_topic::{DeadLetterTopic, Replay};
+pub use self::delivery_status::DELIVERY_STATUS;
+pub use self::notifier::{LogNotifier, Notification, Notifier};
 pub use self::refusal::REFUSALS;
+pub use self::stock_alert::STOCK_ALERTS;

@@ -16,18 +16,32 @@ use crate::store::SetAside;
 /// `idempotency-key` header.
 pub const REFUSALS: &str = "order_refusals";
 
+/// An order was refused.
 #[derive(Serialize)]
-struct Refused<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct Refused<'a> {
+    /// Always `order_refused`.
     event: &'static str,
+    /// The refusal's name in the store: `orders dlq show ID`.
     id: String,
+    /// How often it has changed.
     version: u32,
+    /// The cause, as a stable code.
     code: &'a str,
+    /// The cause, as a sentence for people.
     reason: &'a str,
+    /// When it was refused last, in RFC 3339.
     at: String,
+    /// The group that refused it.
     group: &'a str,
+    /// The topic that the order was read from; null for a backfilled one.
     topic: Option<&'a str>,
+    /// Its partition.
     partition: Option<i32>,
+    /// Its offset.
     offset: Option<i64>,
+    /// The order as it was read; null where the event would be too large with it.
+    #[cfg_attr(test, schemars(with = "Option<super::schemas::OrderValue>"))]
     order: Option<&'a RawValue>,
 }
 

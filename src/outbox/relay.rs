@@ -1,9 +1,9 @@
 //! The task that publishes a store's events as they come: it does what [`Rounds`] decides.
 //!
 //! ```text
-//!  store --pages, news--> Rounds --publish--> topics
-//!    ^                      |  ^                 |
-//!    +------ let go --------+  +--- receipts ----+        something stays: health says why
+//!  store --lease, pages, news--> Rounds --publish--> topics, notifier
+//!    ^                             |  ^                 |
+//!    +---- let go, under tokens ---+  +---- receipts ---+        something stays: health says why
 //! ```
 
 use std::collections::VecDeque;
@@ -12,18 +12,29 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::rounds::{Effect, Event, Fault, Page, Rounds, Row};
-use super::topics::Topics;
+use super::desk::{Desk, machine_page};
+use super::post::Post;
+use super::rounds::{Effect, Event, Fault, Leased, Rounds, Seen};
 use crate::backoff::Backoff;
+use crate::config::{ClientConfig, properties};
 use crate::consumer::companion::Companion;
 use crate::consumer::{Concern, Control};
 use crate::error::told;
 use crate::producer::Pending;
 use crate::shutdown::Tasks;
-use crate::store::{BackOffice, SetAside, Waiting};
+use crate::store::{BackOffice, Backlog, Done, Mark, SetAside, Tidings};
 use crate::{Error, ErrorCode, Result};
+
+/// A lease is renewed when one part in so many of it has passed.
+const RENEWAL_SHARE: u32 = 3;
+/// How often the outbox is measured while there is something in it.
+const MEASURED: Duration = Duration::from_secs(2);
+/// How long giving the shards back may take; otherwise they are free when the lease ends.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Relays beside a consumer's run.
 pub(super) struct Relay {
@@ -33,31 +44,41 @@ pub(super) struct Relay {
 
 struct Work {
     office: Arc<dyn BackOffice>,
-    topics: Topics,
+    post: Post,
     control: Control,
     backoff: Backoff,
+    /// The name under which shards are leased.
+    name: u128,
+    /// `outbox.lease.ms`.
+    lease: Duration,
+    /// `outbox.poll.ms`.
+    poll: Duration,
+    began: Instant,
     /// What stays in the store, and why.
     stays: Mutex<Stays>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Stays {
-    events: usize,
-    why: Option<String>,
-}
-
-/// The letters of a page, and what became of those that the producer took.
-#[derive(Default)]
-struct Desk {
-    letters: Vec<(u64, SetAside)>,
-    posted: Vec<(u64, Pending)>,
-    /// What failed first in this round.
+    rows: u64,
     why: Option<String>,
 }
 
 impl Relay {
-    pub(super) fn new(office: Arc<dyn BackOffice>, topics: Topics, control: Control, backoff: Backoff) -> Self {
-        let work = Work { office, topics, control, backoff, stays: Mutex::default() };
+    pub(super) fn new(office: Arc<dyn BackOffice>, post: Post, control: Control, config: &ClientConfig) -> Self {
+        let (first, longest) =
+            (config.millis(&properties::RETRY_BACKOFF), config.millis(&properties::RETRY_BACKOFF_MAX));
+        let work = Work {
+            office,
+            post,
+            control,
+            backoff: Backoff::new(first, longest),
+            name: fastrand::u128(..),
+            lease: config.millis(&properties::OUTBOX_LEASE),
+            poll: config.millis(&properties::OUTBOX_POLL),
+            began: Instant::now(),
+            stays: Mutex::default(),
+        };
         Self { work: Arc::new(work), tasks: Tasks::new() }
     }
 }
@@ -71,16 +92,16 @@ impl Companion for Relay {
         async move {
             let ended = self.tasks.finish(within).await;
             let stays = self.work.stays().clone();
-            self.work.topics.close();
-            if ended && stays.events == 0 {
+            self.work.post.topics.close();
+            if ended && stays.rows == 0 {
                 return Ok(());
             }
-            let how_many = match stays.events {
+            let how_many = match stays.rows {
                 0 => "some".to_owned(),
-                events => events.to_string(),
+                rows => rows.to_string(),
             };
             let why = stays.why.unwrap_or_else(|| format!("the time of {} ms was up", within.as_millis()));
-            let sentence = format!("{how_many} dead letters or refusals were not relayed: {why}");
+            let sentence = format!("{how_many} rows of the outbox were not relayed: {why}");
             Err(Error::new(ErrorCode::Timeout, sentence).remedy("the store has them, and the next run relays them"))
         }
         .boxed()
@@ -94,13 +115,16 @@ impl Work {
         let mut rounds = self.control.flights().recorder().watch(Rounds::default(), None);
         let (mut desk, mut events) = (Desk::default(), VecDeque::from([Event::News]));
         while let Some(event) = events.pop_front() {
-            for effect in rounds.step(event) {
+            for effect in rounds.step(Seen { at: self.now(), event }) {
                 match effect {
-                    Effect::Read(after) => events.push_back(self.read(&mut desk, after).await),
-                    Effect::Publish(number) => events.push_back(self.publish(&mut desk, number).await),
+                    Effect::Lease(balance) => events.push_back(self.lease(&mut desk, balance).await),
+                    Effect::Read(after, shards) => events.push_back(self.read(&mut desk, after, shards).await),
+                    Effect::Publish(number, part, shards) => {
+                        events.push_back(self.publish(&mut desk, (number, part), shards).await);
+                    }
                     Effect::Await => self.receipts(&mut desk, &mut events).await,
                     Effect::LetGo(gone) => events.push_back(self.let_go(&mut desk, gone).await),
-                    Effect::Stay(events) => self.tell(&desk, usize::try_from(events).unwrap_or(usize::MAX)),
+                    Effect::Stay(rows) => self.tell(&desk, rows),
                     Effect::Wait(failures) => {
                         self.stays().why = desk.why.take();
                         self.control.concern(Concern::Outbox, self.complaint());
@@ -111,79 +135,159 @@ impl Work {
                     }
                     Effect::Rest => {
                         self.control.relieve(Concern::Outbox);
-                        events.push_back(tokio::select! {
-                            biased;
-                            changed = news.changed() => if changed.is_ok() { Event::News } else { Event::Stopped },
-                            () = stop.cancelled() => Event::Stopped,
-                        });
+                        events.push_back(self.rest(&desk, &mut news, &stop).await);
                     }
-                    Effect::End => return,
+                    Effect::End => return self.leave(&desk).await,
                 }
             }
+        }
+    }
+
+    /// Waits for news or for the end; a store that others write as well is looked at from time to time.
+    async fn rest(&self, desk: &Desk, news: &mut watch::Receiver<u64>, stop: &CancellationToken) -> Event {
+        let poll = async {
+            match desk.leases.within {
+                Some(_) => tokio::time::sleep(self.poll).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = news.changed() => if changed.is_ok() { Event::News } else { Event::Stopped },
+            () = stop.cancelled() => Event::Stopped,
+            () = poll => Event::Due,
+        }
+    }
+
+    async fn leave(&self, desk: &Desk) {
+        if desk.leases.within.is_none() {
+            return;
+        }
+        let left = tokio::time::timeout(LEAVE_WITHIN, self.office.leave(self.name)).await;
+        if !matches!(left, Ok(Ok(()))) {
+            tracing::debug!("the shards of the outbox were not given back; they are free when the lease ends");
         }
     }
 
     fn complaint(&self) -> String {
         let stays = self.stays().clone();
-        format!("{} dead letters or refusals wait to be relayed: {}", stays.events, stays.why.unwrap_or_default())
+        let oldest = match self.control.outbox().oldest {
+            Some(at) => format!(" (the oldest since {})", super::headers::instant(at)),
+            None => String::new(),
+        };
+        let Stays { rows, why } = stays;
+        format!("{rows} rows of the outbox wait to be relayed: {}{oldest}", why.unwrap_or_default())
     }
 
-    fn tell(&self, desk: &Desk, events: usize) {
-        *self.stays() = Stays { events, why: desk.why.clone() };
+    fn tell(&self, desk: &Desk, rows: u64) {
+        *self.stays() = Stays { rows, why: desk.why.clone() };
+        if rows == 0 {
+            self.control.note_outbox(Backlog::default());
+        }
     }
 
-    async fn read(&self, desk: &mut Desk, after: u64) -> Event {
-        match self.office.waiting(after).await {
-            Ok(Waiting { letters, spent, until, is_last }) => {
-                let row = |(number, letter): &(u64, SetAside)| Row { number: *number, topic: self.topics.of(letter) };
-                let rows = letters.iter().map(row).collect();
-                desk.letters = letters;
-                desk.posted.clear();
-                Event::Page(Page { rows, spent, until, is_last })
+    /// Milliseconds since the relay began.
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    async fn lease(&self, desk: &mut Desk, balance: bool) -> Event {
+        // The time of a lease counts from before it was asked for.
+        let asked = self.now();
+        match self.office.lease(self.name, self.lease, balance).await {
+            Ok(leases) => {
+                let renew_after = leases.within.map(|within| within / RENEWAL_SHARE);
+                let renew_at = renew_after.map_or(u64::MAX, |after| {
+                    asked.saturating_add(u64::try_from(after.as_millis()).unwrap_or(u64::MAX))
+                });
+                let (shards, kept) = (leases.mask(), leases.kept(&desk.leases));
+                desk.leases = leases;
+                Event::Leased(Leased { shards, kept, renew_at })
             }
             Err(error) => desk.store_failed(&error),
         }
     }
 
-    async fn publish(&self, desk: &mut Desk, number: u64) -> Event {
-        let Some((_, letter)) = desk.letters.iter().find(|(known, _)| *known == number) else {
-            return Event::Unwritten(number, Fault::Record);
+    async fn read(&self, desk: &mut Desk, after: Mark, shards: u64) -> Event {
+        self.measure(desk).await;
+        desk.under = desk.leases.clone();
+        match self.office.waiting(after, shards).await {
+            Ok(waiting) => {
+                let is_shared = desk.leases.within.is_some();
+                let page = machine_page(&waiting, is_shared, |tidings, part| self.post.topic(tidings, part));
+                desk.events = waiting.events;
+                desk.posted.clear();
+                Event::Page(page)
+            }
+            Err(error) => desk.store_failed(&error),
+        }
+    }
+
+    async fn measure(&self, desk: &mut Desk) {
+        if desk.measured.is_some_and(|at| at.elapsed() < MEASURED) {
+            return;
+        }
+        desk.measured = Some(Instant::now());
+        if let Ok(backlog) = self.office.backlog().await {
+            self.control.note_outbox(backlog);
+        }
+    }
+
+    async fn publish(&self, desk: &mut Desk, (number, part): (u64, u8), shards: u64) -> Event {
+        let Some(event) = desk.events.iter().find(|event| event.number == number) else {
+            return Event::Unwritten(number, part, Fault::Record);
         };
-        let accepted = match self.topics.post(letter).await {
-            Err(error) if error.code() == ErrorCode::TooLarge => self.in_brief(letter, &error).await,
-            accepted => accepted,
+        let accepted = match (self.post.post(event, part, shards).await, &event.tidings) {
+            (Err(error), Tidings::Letter(letter)) if error.code() == ErrorCode::TooLarge => {
+                self.in_brief(letter, &error).await.map(|pending| vec![pending])
+            }
+            (accepted, _) => accepted,
         };
         match accepted {
             Ok(pending) => {
-                desk.posted.push((number, pending));
-                Event::Accepted(number)
+                desk.posted.push(((number, part), pending));
+                Event::Accepted(number, part)
             }
-            Err(error) => desk.unwritten(number, &error),
+            Err(error) => desk.unwritten((number, part), &error),
         }
     }
 
     async fn receipts(&self, desk: &mut Desk, events: &mut VecDeque<Event>) {
-        for (number, pending) in std::mem::take(&mut desk.posted) {
-            let letter = desk.letters.iter().find(|(known, _)| *known == number).map(|(_, letter)| letter);
-            let written = match (pending.await, letter) {
-                (Err(error), Some(letter)) if error.code() == ErrorCode::TooLarge => {
+        for ((number, part), pending) in std::mem::take(&mut desk.posted) {
+            let (mut written, events_of_row) = (Ok(()), pending.len());
+            for receipt in pending {
+                written = written.and(receipt.await.map(drop));
+            }
+            let event = desk.events.iter().find(|event| event.number == number);
+            let written = match (written, event.map(|event| &event.tidings)) {
+                (Err(error), Some(Tidings::Letter(letter))) if error.code() == ErrorCode::TooLarge => {
                     match self.in_brief(letter, &error).await {
-                        Ok(pending) => pending.await,
+                        Ok(pending) => pending.await.map(drop),
                         Err(error) => Err(error),
                     }
                 }
                 (written, _) => written,
             };
+            let topic = event.and_then(|event| self.post.topic(&event.tidings, part));
             events.push_back(match written {
-                Ok(_) => Event::Written(number),
-                Err(error) => desk.unwritten(number, &error),
+                Ok(()) => {
+                    self.count(topic, events_of_row);
+                    Event::Written(number, part)
+                }
+                Err(error) => desk.unwritten((number, part), &error),
             });
         }
     }
 
-    async fn let_go(&self, desk: &mut Desk, gone: Vec<u64>) -> Event {
-        match self.office.published(gone).await {
-            Ok(()) => Event::Gone,
+    fn count(&self, topic: Option<String>, events: usize) {
+        if let Some(topic) = topic {
+            self.control.note_relayed(&topic, events as u64);
+        }
+    }
+
+    async fn let_go(&self, desk: &mut Desk, gone: Vec<Done>) -> Event {
+        match self.office.published(gone, desk.under.clone()).await {
+            Ok(lost) => Event::Gone(lost),
             Err(error) => desk.store_failed(&error),
         }
     }
@@ -191,30 +295,16 @@ impl Work {
     /// A record that is too large for its topic is told of without its bytes, which the store keeps: nobody can make it
     /// smaller, so it would stay for ever.
     async fn in_brief(&self, letter: &SetAside, refused: &Error) -> Result<Pending> {
-        let (id, topic) = (letter.id, self.topics.of(letter));
+        let (id, topic) = (letter.id, self.post.topics.of(letter));
         tracing::warn!(
             %id, topic, refused = told(refused),
             "a dead letter or refusal is too large for its topic, which tells of it without its record; the store has \
              that: `orders dlq show {id} --store W`; raise max.request.size here and max.message.bytes of the topic"
         );
-        self.topics.post_in_brief(letter).await
+        self.post.topics.post_in_brief(letter).await
     }
 
     fn stays(&self) -> std::sync::MutexGuard<'_, Stays> {
         self.stays.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Desk {
-    fn unwritten(&mut self, number: u64, error: &Error) -> Event {
-        self.why.get_or_insert_with(|| told(error));
-        // A record that is too large says nothing about the others.
-        let is_alone = error.code() == ErrorCode::TooLarge;
-        Event::Unwritten(number, if is_alone { Fault::Record } else { Fault::Topic })
-    }
-
-    fn store_failed(&mut self, error: &Error) -> Event {
-        self.why.get_or_insert_with(|| told(error));
-        Event::Failed(if error.code() == ErrorCode::Closed { Fault::Closed } else { Fault::Store })
     }
 }

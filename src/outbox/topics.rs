@@ -94,6 +94,14 @@ impl Topics {
         producer.enqueue(OutgoingRecord { partition, key, value, headers: &headers, timestamp: None }).await
     }
 
+    /// The producer to one of the shop's topics, which is made like the orders' if it does not exist.
+    ///
+    /// # Errors
+    /// The topic cannot be made or written.
+    pub(super) async fn producer_of(&self, topic: &str) -> Result<RecordProducer> {
+        self.producer(topic, &self.home).await
+    }
+
     /// The producer to a topic, which is made like `source` if it does not exist.
     async fn producer(&self, topic: &str, source: &str) -> Result<RecordProducer> {
         let known = self.lock().get(topic).cloned();

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use crate::order::Order;
 use crate::store::inline::Base;
 use crate::store::{
-    Applied, BackOffice, Batch, Operation, Position, Row, Start, Steering, Store, StoreIdentity, Topic, Waiting,
+    Applied, BackOffice, Backlog, Batch, Done, Leases, Mark, Operation, Position, Row, Start, Steering, Store,
+    StoreIdentity, Topic, Waiting,
 };
 use crate::testing::Life;
 use crate::{Error, ErrorCode, Result};
@@ -88,12 +89,16 @@ impl<O: Order> Store<O> for Seat<O> {
 }
 
 impl<O: Order> BackOffice for Seat<O> {
-    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
+    fn waiting(&self, after: Mark, _shards: u64) -> BoxFuture<'_, Result<Waiting>> {
         self.ask(move |base| base.waiting(after)).boxed()
     }
 
-    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>> {
-        self.ask(move |base| base.published(events)).boxed()
+    fn published(&self, events: Vec<Done>, _leases: Leases) -> BoxFuture<'_, Result<u64>> {
+        self.ask(move |base| base.published(events).map(|()| 0)).boxed()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
+        self.ask(move |base| base.backlog()).boxed()
     }
 
     fn news(&self) -> watch::Receiver<u64> {

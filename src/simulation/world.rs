@@ -149,9 +149,8 @@ impl World {
             let stock = log::is_read(&self.broker, GROUP, INVENTORY);
             let shipped = log::is_read(&self.broker, DELIVERY_GROUP, DELIVERY)
                 && log::is_read(&self.broker, SCHEDULING_GROUP, DELIVERY);
-            let relayed = [self.base.waiting(0), self.scheduled.waiting(0)];
-            let relayed =
-                relayed.iter().all(|waiting| waiting.as_ref().is_ok_and(|waiting| waiting.letters.is_empty()));
+            let relayed = [self.base.backlog(), self.scheduled.backlog()];
+            let relayed = relayed.iter().all(|backlog| backlog.as_ref().is_ok_and(|backlog| backlog.rows == 0));
             if sent && stock && shipped && relayed {
                 return self.senders_are_well().await;
             }

@@ -7,33 +7,70 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{DeadLetterKind, EventId, FlightRow, Original, Row, Text};
+use super::{Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Original, Row, Text, Waiting};
 use crate::Result;
 
 /// The way to a store's events, for whoever relays them.
 pub trait BackOffice: Send + Sync {
-    /// Some of the events after number `after`, in their order. A page may be empty and not be the last.
+    /// Which shards this relay may tell of, from now on for at least `within`; with `balance` it takes what is free, as far
+    /// as it is its share, and gives back what is more. The default is a store that serves one process: all, for ever.
+    ///
+    /// # Errors
+    /// As [`BackOffice::waiting`].
+    ///
+    /// # Cancel safety
+    /// The lease may be renewed all the same.
+    fn lease(&self, relay: u128, within: Duration, balance: bool) -> BoxFuture<'_, Result<Leases>> {
+        let _ = (relay, within, balance);
+        std::future::ready(Ok(Leases::all())).boxed()
+    }
+
+    /// Gives back all shards of a relay.
+    ///
+    /// # Errors
+    /// As [`BackOffice::waiting`].
+    ///
+    /// # Cancel safety
+    /// They may be given back all the same; otherwise they are free when the lease ends.
+    fn leave(&self, relay: u128) -> BoxFuture<'_, Result<()>> {
+        let _ = relay;
+        std::future::ready(Ok(())).boxed()
+    }
+
+    /// Some of the events of these shards behind `after`, in their order. A page may be empty and not be the last.
     ///
     /// # Errors
     /// [`crate::ErrorCode::StoreIo`], [`crate::ErrorCode::StoreCorrupt`], [`crate::ErrorCode::Closed`].
     ///
     /// # Cancel safety
     /// Nothing changes.
-    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>>;
+    fn waiting(&self, after: Mark, shards: u64) -> BoxFuture<'_, Result<Waiting>>;
 
-    /// Lets these events go, in one durable transaction.
+    /// Lets these events go, in one durable transaction, in the shards whose token is still that of `leases`. Returns the
+    /// other shards, in which nothing has changed: somebody else tells of them.
     ///
     /// # Errors
     /// As [`BackOffice::waiting`]; the events may be gone all the same.
     ///
     /// # Cancel safety
     /// The events may be gone all the same.
-    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>>;
+    fn published(&self, events: Vec<Done>, leases: Leases) -> BoxFuture<'_, Result<u64>>;
+
+    /// How many events wait, and since when.
+    ///
+    /// # Errors
+    /// As [`BackOffice::waiting`].
+    ///
+    /// # Cancel safety
+    /// Nothing changes.
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>>;
 
     /// Changes whenever there is a new event: the number of the last one.
     fn news(&self) -> watch::Receiver<u64>;
@@ -55,19 +92,6 @@ pub trait BackOffice: Send + Sync {
     fn path(&self) -> Option<PathBuf> {
         None
     }
-}
-
-/// A page of events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Waiting {
-    /// Records that were refused or set aside, with the number of the event that tells of each.
-    pub letters: Vec<(u64, SetAside)>,
-    /// Events that tell of nothing any more: what they told of was closed, or a newer event tells of it.
-    pub spent: Vec<u64>,
-    /// The number of the last event that was looked at.
-    pub until: u64,
-    /// Whether no event lies behind it.
-    pub is_last: bool,
 }
 
 /// A record that was refused or set aside, with all that is told of it.

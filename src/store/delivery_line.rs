@@ -14,14 +14,13 @@ pub(crate) struct DeliveryLine<'a> {
     pub(crate) quantity: u32,
     /// The day of delivery, counted from 1970-01-01.
     pub(crate) day: i32,
+    /// The whole order, where it says to whom the goods go.
+    pub(crate) order: Option<&'a [u8]>,
 }
 
 impl<'a> DeliveryLine<'a> {
     pub(crate) fn read(row: &mut Unpack<'a>) -> Result<Self> {
-        let line = Self { product_id: row.text()?, quantity: row.u32()?, day: row.i32()? };
-        // The whole order, where it says to whom the goods go: a relay reads it from here.
-        row.optional()?;
-        Ok(line)
+        Ok(Self { product_id: row.text()?, quantity: row.u32()?, day: row.i32()?, order: row.optional()? })
     }
 
     /// Appends what an order adds; `value` is a buffer.

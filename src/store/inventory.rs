@@ -3,6 +3,7 @@
 //! A receipt adds, an issue subtracts and is refused if stock would go below zero. Pure: the decision
 //! is taken in the order of the batch, on the stock that the orders before it left.
 
+use super::OutboxRow;
 use super::pack::{Unpack, put_bytes, put_i64, put_u64};
 use crate::order::{InventoryOrder, Movement};
 use crate::{Error, ErrorCode, Result};
@@ -61,6 +62,17 @@ pub(crate) fn quantity_of(order: &InventoryOrder) -> i64 {
     match order.movement() {
         Movement::Receipt => i64::from(order.quantity()),
         Movement::Issue => -i64::from(order.quantity()),
+    }
+}
+
+/// The event of a product whose stock fell below its level.
+pub(crate) fn low_stock(order: &InventoryOrder, stock: Stock, level: Option<i64>, at: i64) -> OutboxRow {
+    OutboxRow::StockAlert {
+        product_id: order.product_id().to_owned(),
+        stock: stock.pieces,
+        reorder_level: level.unwrap_or(0),
+        movements: stock.movements,
+        at,
     }
 }
 

@@ -35,17 +35,19 @@ mod postgres;
 mod query;
 mod ranges;
 mod redb;
+mod reorder;
 mod rows;
 mod schedule;
 mod settled;
 mod standing;
+mod tidings;
 
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 pub use self::applied::Retention;
-pub use self::back_office::{BackOffice, Operation, Origin, Rehearsal, SetAside, Steering, Waiting};
+pub use self::back_office::{BackOffice, Operation, Origin, Rehearsal, SetAside, Steering};
 pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
 pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
@@ -56,6 +58,7 @@ pub use self::guard::{Decided, Due, PositionGuard, Settlement, Statement, Stored
 pub use self::inventory::INSUFFICIENT;
 pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
 pub use self::outbox::OutboxRow;
+pub(crate) use self::outbox::shard_of;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
 pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic, Tried};
 #[cfg(feature = "postgres")]
@@ -70,8 +73,13 @@ pub use self::redb::{
     Answer, PositionPlan, PositionSetter, RedbDeliveries, RedbInventory, RedbSettings, RedbStore, Socket,
     StoreOperator, StoreReader,
 };
+pub use self::reorder::ReorderLevels;
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
+pub(crate) use self::tidings::bit;
+pub use self::tidings::{
+    ALL_SHARDS, Backlog, DeliveryTold, Done, Leases, LowStock, Mark, ShardLease, Tidings, Waiting, WaitingEvent,
+};
 use crate::Result;
 use crate::order::Order;
 

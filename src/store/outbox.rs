@@ -5,8 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::EventId;
 use super::pack::{Unpack, put_bytes, put_i64, put_u64};
+use super::tidings::bit;
+use super::{ALL_SHARDS, EventId};
 use crate::Result;
 
 const FORM: u8 = 1;
@@ -83,6 +84,17 @@ impl OutboxRow {
             }
             Self::StockAlert { product_id, .. } => Some(shard_of(product_id.as_bytes())),
         }
+    }
+
+    /// The topics that it goes to, a bit each.
+    pub(crate) fn parts(&self) -> u8 {
+        if matches!(self, Self::Scheduled { .. } | Self::Moved { .. }) { 0b11 } else { 0b01 }
+    }
+
+    /// For each of its topics the shards that are left, where these bits say which topics have it.
+    pub(crate) fn left(&self, told: u8) -> [u64; 2] {
+        let shards = self.shard().map_or(ALL_SHARDS, bit);
+        [0b01, 0b10].map(|part| if self.parts() & !told & part == 0 { 0 } else { shards })
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {

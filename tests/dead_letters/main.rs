@@ -10,6 +10,7 @@
 mod breaker;
 #[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod deliveries;
 mod handler;
 mod log;
 mod relay;

@@ -132,7 +132,7 @@ async fn while_the_topic_cannot_be_written_orders_go_on_and_health_says_why_unti
             until_async("health says it", SOON, said).await;
         }
     };
-    told("1 dead letters or refusals wait to be relayed").await;
+    told("1 rows of the outbox wait to be relayed").await;
     write_orders(&broker, 1, &entries(0..10));
     settled(&control, 11).await;
     assert!(read(&broker, DEAD, 0).is_empty());
@@ -153,7 +153,7 @@ async fn what_is_left_at_the_end_is_told_and_relayed_by_the_next_run() {
     let hurried = config(&broker).set("shutdown.timeout.ms", "700").unwrap();
     let error = settle(&shop, &hurried).await.unwrap_err();
     assert_eq!(error.code(), ErrorCode::Timeout, "{error}");
-    assert!(error.to_string().contains("2 dead letters or refusals were not relayed"), "{error}");
+    assert!(error.to_string().contains("2 rows of the outbox were not relayed"), "{error}");
     assert!(error.to_string().contains("TOPIC_AUTHORIZATION_FAILED"), "{error}");
     drop(denied);
     assert_eq!(settle(&shop, &config(&broker)).await.unwrap().settled(), 0);
@@ -231,7 +231,7 @@ async fn while_it_is_not_known_how_many_partitions_the_topic_has_its_dead_letter
     let asked = broker.install(Rule::on(ApiKey::Metadata).then(Verdict::Pass));
     tokio::time::timeout(SOON, asked.fallen(2)).await.unwrap();
     write(&broker, TOPIC, live, &[hostile()]);
-    let words = "1 dead letters or refusals wait to be relayed: NET-TIMEOUT: the topic is not there, and how many";
+    let words = "1 rows of the outbox wait to be relayed: NET-TIMEOUT: the topic is not there, and how many";
     let told = async || {
         assert!(broker.offsets(DEAD, 0).is_err(), "made with a number of partitions that nobody knows");
         control.health().to_string().contains(words).then_some(())

@@ -1,7 +1,8 @@
 //! Dead letters of a consumer without a store, replayed by their retry topic.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orderflow::config::ClientConfig;
@@ -13,11 +14,16 @@ use orderflow::store::{Rehearsal, Replayed};
 use orderflow::wire::record_batch::Header;
 
 use crate::cluster::Servers;
+use crate::shop::{WORK, orders};
+use crate::support::example::example;
 use crate::support::on_runtime;
 use crate::support::wait::until_async;
 use crate::{Case, Shared, case};
 
-pub(crate) const CASES: &[Case] = &[case!(Java, a_dead_letter_is_replayed_by_its_retry_topic)];
+pub(crate) const CASES: &[Case] = &[
+    case!(Java, a_dead_letter_is_replayed_by_its_retry_topic),
+    case!(Java, every_delivery_is_told_on_the_shops_topics),
+];
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -35,6 +41,47 @@ fn a_dead_letter_is_replayed_by_its_retry_topic(shared: &Shared) {
         let ends = shared.cluster().ends(&format!("{topic}-retry"));
         assert_eq!(ends.iter().map(|(_, end)| end).sum::<i64>(), 2, "{ends:?}");
     }
+}
+
+/// Other cases may tell of their own deliveries on these topics: each of ours is there under its name.
+fn every_delivery_is_told_on_the_shops_topics(shared: &Shared) {
+    const DELIVERIES: usize = 500;
+    let cluster = shared.cluster();
+    let topic = "deliveries-told";
+    cluster.create_topic(topic, 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, count) = (folder.path().join("delivery.redb"), DELIVERIES.to_string());
+    let program = |name: &str| example(name).args(["-b", &cluster.bootstrap, "--topic", topic]);
+    program("delivery_producer").args(["--generate", "--count", &count]).run(WORK).ok();
+    program("delivery_consumer").args(["-g", topic, "-e", "--store"]).arg(&store).run(WORK).ok();
+    let names: BTreeSet<String> = orders(&["deliveries"], &store)
+        .into_iter()
+        .map(|row| row["delivery_id"].as_str().expect("a name").to_owned())
+        .collect();
+    assert_eq!(names.len(), DELIVERIES);
+    for (topic, kind) in [("delivery_status", "status"), ("customer_notifications", "notification")] {
+        let told: BTreeSet<String> = on_runtime(identities(&cluster.bootstrap, topic)).into_iter().collect();
+        for name in &names {
+            assert!(told.contains(&format!("{kind}:{name}:1")), "{name} is not told on {topic}");
+        }
+    }
+}
+
+/// The idempotency keys on a topic, read by a consumer of another order type: what it cannot read it is given all the same.
+async fn identities(bootstrap: &str, topic: &str) -> Vec<String> {
+    let config = ClientConfig::new(bootstrap);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let seen = told.clone();
+    let handler = |_: Delivered<InventoryOrder>| async { Ok::<_, Failure>(Outcome::Done) };
+    let config = config.set("breaker.consecutive", "0").and_then(|config| config.set("breaker.ratio", "0"));
+    let builder = InventoryConsumer::builder(&config.expect("settings")).topic(topic).group(format!("{topic}-reader"));
+    let builder = builder.handler(handler).until_end().observe(move |settled| {
+        let key = settled.idempotency_key().map(|key| key.into_owned());
+        seen.lock().expect("no test panicked").extend(key);
+    });
+    builder.build().await.expect("a consumer").run(std::future::pending()).await.expect("a clean end");
+    let told = told.lock().expect("no test panicked").clone();
+    told
 }
 
 async fn replay(config: &ClientConfig, topic: &str) {

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use orderflow::store::{DeliveryPolicy, PostgresDeliveries, PostgresInventory, PostgresSettings, StoreReader};
+use orderflow::store::{
+    DeliveryPolicy, PostgresDeliveries, PostgresInventory, PostgresSettings, ReorderLevels, StoreReader,
+};
 
 use crate::server;
 use crate::store_support::{Home, Terms};
@@ -46,6 +48,11 @@ impl Home for Postgres {
     async fn open_deliveries(&self, policy: DeliveryPolicy) -> PostgresDeliveries {
         let url = server().url(&self.schema("delivery"));
         PostgresDeliveries::connect_with(&url, "delivery", PostgresSettings::default(), policy).await.unwrap()
+    }
+
+    async fn open_with_levels(&self, levels: ReorderLevels) -> PostgresInventory {
+        let settings = PostgresSettings::default();
+        PostgresInventory::connect_with_levels(&self.url(), "inventory", settings, levels).await.unwrap()
     }
 
     /// As another process asks.

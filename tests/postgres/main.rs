@@ -9,6 +9,7 @@
 mod guarded;
 mod home;
 mod own;
+mod relays;
 mod server;
 #[path = "../store_support/mod.rs"]
 mod store_support;
@@ -24,7 +25,7 @@ use libtest_mimic::{Arguments, Trial};
 use crate::home::Postgres;
 use crate::server::{Server, programs};
 use crate::store_support::cases::model::{run, steps};
-use crate::store_support::{asking_cases, forget_cases, letter_cases, model_cases, rule_cases};
+use crate::store_support::{asking_cases, event_cases, forget_cases, letter_cases, model_cases, rule_cases};
 
 /// The server that most cases share.
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -79,12 +80,14 @@ fn main() -> ExitCode {
     let shared = [
         rule_cases!(on_postgres),
         letter_cases!(on_postgres),
+        event_cases!(on_postgres),
         forget_cases!(on_postgres),
         asking_cases!(on_postgres),
         model_cases!(on_postgres),
         vec![model],
         own::cases(),
         guarded::cases(),
+        relays::cases(),
     ];
     let trials = shared.into_iter().flatten().map(|(name, body)| {
         let kind = if lacking.is_some() { "no postgresql" } else { "" };

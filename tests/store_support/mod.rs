@@ -14,7 +14,7 @@ use orderflow::order::{DeliveryOrder, Identity, InventoryOrder, Movement, Source
 use orderflow::place::TopicId;
 use orderflow::store::{
     Applied, Batch, DeadLetter, DeliveryPolicy, Entry, Original, Outcome, Part, Position, RedbDeliveries,
-    RedbInventory, RedbSettings, Retention, Settled, Store, StoreReader, Topic, Work,
+    RedbInventory, RedbSettings, ReorderLevels, Retention, Settled, Store, StoreReader, Topic, Work,
 };
 
 /// A folder that is removed in the end, with the path of a store in it.
@@ -95,6 +95,8 @@ pub trait Home: Sized {
 
     async fn open_deliveries(&self, policy: DeliveryPolicy) -> Self::Deliveries;
 
+    async fn open_with_levels(&self, levels: ReorderLevels) -> Self::Inventory;
+
     async fn reader(&self, store: &Self::Inventory) -> StoreReader;
 
     async fn delivery_reader(&self, store: &Self::Deliveries) -> StoreReader;
@@ -149,6 +151,10 @@ impl Home for Redb {
         RedbDeliveries::open_with(path, "delivery", RedbSettings::default(), policy).unwrap()
     }
 
+    async fn open_with_levels(&self, levels: ReorderLevels) -> RedbInventory {
+        RedbInventory::open_with_levels(&self.path, "inventory", RedbSettings::default(), levels).unwrap()
+    }
+
     /// Through the socket, as another process asks.
     async fn reader(&self, _store: &RedbInventory) -> StoreReader {
         StoreReader::open(&self.path).await.unwrap()
@@ -191,6 +197,16 @@ macro_rules! letter_cases {
     };
 }
 pub(crate) use letter_cases;
+
+/// Hands the cases of `events` to a macro.
+macro_rules! event_cases {
+    ($with:ident) => {
+        $with! { events:
+            a_stock_alert_is_left_once_for_each_crossing_of_the_reorder_level_downwards, deliveries_that_are_scheduled_are_told_each_once_and_let_go_for_each_topic, the_outbox_says_how_much_waits_and_since_when
+        }
+    };
+}
+pub(crate) use event_cases;
 
 /// Hands the cases of `forget` to a macro.
 macro_rules! forget_cases {

@@ -18,7 +18,8 @@ use super::stock::Inventory;
 use super::{fault, schema};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::store::{
-    Applied, BackOffice, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, StoreReader, Topic,
+    Applied, BackOffice, Batch, DeliveryPolicy, Position, ReorderLevels, Start, Store, StoreIdentity, StoreReader,
+    Topic,
 };
 use crate::{ErrorCode, Result};
 
@@ -83,7 +84,23 @@ impl PostgresInventory {
     /// # Cancel safety
     /// As [`PostgresInventory::connect`].
     pub async fn connect_with(url: &str, group: &str, settings: PostgresSettings) -> Result<Self> {
-        Ok(store::<Inventory>(open(url, group, InventoryOrder::TYPE, settings).await?, ()))
+        Self::connect_with_levels(url, group, settings, ReorderLevels::default()).await
+    }
+
+    /// Connects with settings and reorder levels of your own.
+    ///
+    /// # Errors
+    /// As [`PostgresInventory::connect`].
+    ///
+    /// # Cancel safety
+    /// As [`PostgresInventory::connect`].
+    pub async fn connect_with_levels(
+        url: &str,
+        group: &str,
+        settings: PostgresSettings,
+        levels: ReorderLevels,
+    ) -> Result<Self> {
+        Ok(store::<Inventory>(open(url, group, InventoryOrder::TYPE, settings).await?, levels))
     }
 }
 

@@ -45,6 +45,9 @@ impl<E: Effect> Keeper<E> {
             }
         };
         self.tell(told);
+        if E::ANNOUNCED {
+            self.base.news.send_modify(|_| {});
+        }
         self.forget_some().await;
         Ok(applied)
     }

@@ -29,6 +29,7 @@ mod recall;
 mod replay;
 mod schema;
 mod settings;
+mod shards;
 mod stock;
 mod topics;
 mod transaction;

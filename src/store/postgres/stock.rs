@@ -8,9 +8,11 @@ use tokio_postgres::types::Type;
 use super::effect::{At, Decision, Effect};
 use super::link::{Link, count_of, get, stored};
 use crate::order::InventoryOrder;
-use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, skip_movement};
+use crate::store::inventory::{INSUFFICIENT, Stock, low_stock, put_movement, quantity_of, skip_movement};
 use crate::store::ledger::LedgerWriter;
 use crate::store::pack::Unpack;
+use crate::store::reorder::has_crossed;
+use crate::store::{OutboxRow, ReorderLevels};
 use crate::{Error, ErrorCode, Result};
 
 const LOCK: &str = "SELECT product, pieces, movements, last_movement FROM stock
@@ -29,12 +31,17 @@ pub(super) struct Inventory {
     /// Counts the ledger's rows, so that a product knows whether the row has told of it.
     row: u64,
     row_products: u32,
+    levels: ReorderLevels,
+    /// Products that fell below their level in this transaction.
+    low: Vec<OutboxRow>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Product {
     stock: Stock,
     changed: bool,
+    /// The product's reorder level.
+    level: Option<i64>,
     /// The row that told of the product last, and at which index.
     told: (u64, u32),
 }
@@ -43,7 +50,9 @@ impl Inventory {
     fn know(&mut self, rows: &[Row]) -> Result<()> {
         for row in rows {
             let stock = Stock { pieces: get(row, 1)?, movements: count_of(row, 2)?, last: get(row, 3)? };
-            self.products.insert(get(row, 0)?, Product { stock, changed: false, told: (0, 0) });
+            let name: String = get(row, 0)?;
+            let level = self.levels.of(&name);
+            self.products.insert(name, Product { stock, changed: false, level, told: (0, 0) });
         }
         Ok(())
     }
@@ -51,11 +60,11 @@ impl Inventory {
 
 impl Effect for Inventory {
     type Order = InventoryOrder;
-    type Policy = ();
+    type Policy = ReorderLevels;
     const ANNOUNCED: bool = false;
 
-    async fn load(link: Link<'_>, (): &(), orders: &[(&InventoryOrder, Option<i64>)]) -> Result<Self> {
-        let mut effect = Self::default();
+    async fn load(link: Link<'_>, levels: &ReorderLevels, orders: &[(&InventoryOrder, Option<i64>)]) -> Result<Self> {
+        let mut effect = Self { levels: levels.clone(), ..Self::default() };
         let mut products: Vec<&str> = orders.iter().map(|(order, _)| order.product_id()).collect();
         products.sort_unstable();
         products.dedup();
@@ -76,6 +85,10 @@ impl Effect for Inventory {
         skip_movement(line)
     }
 
+    fn take_tidings(&mut self) -> Vec<OutboxRow> {
+        std::mem::take(&mut self.low)
+    }
+
     fn begin_row(&mut self) {
         self.row += 1;
         self.row_products = 0;
@@ -86,11 +99,15 @@ impl Effect for Inventory {
         let quantity = quantity_of(order);
         let lost = || Error::new(ErrorCode::Internal, "a product was not locked");
         let product = self.products.get_mut(order.product_id()).ok_or_else(lost)?;
+        let before = product.stock.pieces;
         product.stock = match product.stock.after(quantity, at.timestamp) {
             Ok(stock) => stock,
             Err(shortage) => return Ok(Decision::Refused { code: INSUFFICIENT, reason: shortage.to_string() }),
         };
         product.changed = true;
+        if has_crossed(product.level, before, product.stock.pieces) {
+            self.low.push(low_stock(order, product.stock, product.level, at.timestamp));
+        }
         let known = if product.told.0 == this_row {
             Ok(product.told.1)
         } else {

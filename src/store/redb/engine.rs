@@ -25,7 +25,7 @@ use super::tables::Tables;
 use super::transaction::Settling;
 use crate::error::told;
 use crate::order::Order;
-use crate::store::{Applied, Batch, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
+use crate::store::{Applied, Batch, Done, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many calls may wait for the thread; then callers wait.
@@ -39,7 +39,7 @@ pub(super) enum Command<O> {
     Positions(Topic, oneshot::Sender<Result<BTreeMap<i32, Position>>>),
     Apply(Batch<O>, oneshot::Sender<Result<Applied>>),
     Start(Topic, Start, oneshot::Sender<Result<Position>>),
-    Published(Vec<u64>, oneshot::Sender<Result<()>>),
+    Published(Vec<Done>, oneshot::Sender<Result<()>>),
     Operate(Operation, oneshot::Sender<Result<Vec<Row>>>),
     Close(oneshot::Sender<Result<()>>),
 }

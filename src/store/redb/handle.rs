@@ -28,7 +28,9 @@ use super::shared::{Open, Shared};
 use super::socket::{Desk, listen, serve, socket_path};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::shutdown::Tasks;
-use crate::store::{Applied, BackOffice, Batch, DeliveryPolicy, Position, Start, Store, StoreIdentity, Topic};
+use crate::store::{
+    Applied, BackOffice, Batch, DeliveryPolicy, Position, ReorderLevels, Start, Store, StoreIdentity, Topic,
+};
 use crate::{Error, ErrorCode, Result};
 
 /// How long closing waits for answers that are under way on the socket.
@@ -81,7 +83,20 @@ impl RedbInventory {
     /// # Errors
     /// As [`RedbInventory::open`].
     pub fn open_with(path: impl AsRef<Path>, group: &str, settings: RedbSettings) -> Result<Self> {
-        start::<Inventory>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, ())
+        Self::open_with_levels(path, group, settings, ReorderLevels::default())
+    }
+
+    /// Opens the store with settings and reorder levels of your own.
+    ///
+    /// # Errors
+    /// As [`RedbInventory::open`].
+    pub fn open_with_levels(
+        path: impl AsRef<Path>,
+        group: &str,
+        settings: RedbSettings,
+        levels: ReorderLevels,
+    ) -> Result<Self> {
+        start::<Inventory>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, levels)
     }
 }
 

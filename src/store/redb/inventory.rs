@@ -19,9 +19,13 @@ use super::fault::fault;
 use crate::Result;
 use crate::gather::Gather;
 use crate::order::InventoryOrder;
-use crate::store::inventory::{INSUFFICIENT, Stock, put_movement, quantity_of, read_movement, skip_movement};
+use crate::store::inventory::{
+    INSUFFICIENT, Stock, low_stock, put_movement, quantity_of, read_movement, skip_movement,
+};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::pack::Unpack;
+use crate::store::reorder::has_crossed;
+use crate::store::{OutboxRow, ReorderLevels};
 
 /// After so many orders the table is brought up to date: reading them back takes some 20 ms.
 const FOLD_ORDERS: u64 = 200_000;
@@ -43,6 +47,9 @@ pub(super) struct Inventory {
     /// How many products the table does not know the stock of.
     changed: u64,
     transactions: u64,
+    levels: ReorderLevels,
+    /// Products that fell below their level in this transaction.
+    low: Vec<OutboxRow>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +57,8 @@ struct Product {
     stock: Stock,
     /// Whether the table does not know of this yet.
     changed: bool,
+    /// The product's reorder level.
+    level: Option<i64>,
     /// The row that told of the product last, and at which index.
     told: (u64, u32),
 }
@@ -59,7 +68,8 @@ impl Inventory {
         if !self.products.contains_key(name) {
             let row = table.get(name.as_bytes()).map_err(fault)?;
             let stock = row.map(|row| Stock::decode(row.value())).transpose()?.unwrap_or_default();
-            self.products.insert(name.into(), Product { stock, changed: false, told: (0, 0) });
+            let level = self.levels.of(name);
+            self.products.insert(name.into(), Product { stock, changed: false, level, told: (0, 0) });
         }
         let lost = || crate::Error::new(crate::ErrorCode::Internal, "a product was lost from memory");
         self.products.get_mut(name).ok_or_else(lost)
@@ -80,12 +90,16 @@ impl Inventory {
 
 impl Effect for Inventory {
     type Order = InventoryOrder;
-    type Policy = ();
+    type Policy = ReorderLevels;
     const TABLE: &'static str = "stock";
     const ANNOUNCED: bool = false;
 
-    fn new((): &()) -> Self {
-        Self::default()
+    fn new(levels: &ReorderLevels) -> Self {
+        Self { levels: levels.clone(), ..Self::default() }
+    }
+
+    fn take_tidings(&mut self) -> Vec<OutboxRow> {
+        std::mem::take(&mut self.low)
     }
 
     fn recover(&mut self, row: &mut LedgerReader<'_>, table: &impl EffectTable) -> Result<()> {
@@ -122,10 +136,13 @@ impl Effect for Inventory {
         let (this_row, next_index) = (self.row, self.row_products);
         let quantity = quantity_of(order);
         let product = self.product(order.product_id(), table)?;
+        let before = product.stock.pieces;
         product.stock = match product.stock.after(quantity, at.timestamp) {
             Ok(stock) => stock,
             Err(shortage) => return Ok(Decision::Refused { code: INSUFFICIENT, reason: shortage.to_string() }),
         };
+        let low = has_crossed(product.level, before, product.stock.pieces)
+            .then(|| low_stock(order, product.stock, product.level, at.timestamp));
         let first = !std::mem::replace(&mut product.changed, true);
         let known = if product.told.0 == this_row {
             Ok(product.told.1)
@@ -134,6 +151,7 @@ impl Effect for Inventory {
             Err(order.product_id())
         };
         self.row_products += u32::from(known.is_err());
+        self.low.extend(low);
         self.changed += u64::from(first);
         self.orders += 1;
         put_movement(known, quantity, row.order(at.offset, at.timestamp, at.identity, order.order_id()));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use redb::ReadTransaction;
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::backup::back_up;
@@ -14,23 +14,28 @@ use super::effect::Effect;
 use super::engine::{Command, gone};
 use super::fault::{closed, fault};
 use super::shared::Shared;
-use super::tables::{DEAD_LETTERS, ORIGINALS, OUTBOX, bytes_of};
+use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, OUTBOX, bytes_of};
 use super::topics::Topics;
 use super::transaction::Settling;
 use crate::order::Order;
 use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::ledger::LedgerReader;
 use crate::store::outbox::Filed;
+use crate::store::tidings::scheduled;
 use crate::store::{
-    BACKFILL, BackOffice, EventId, Operation, Origin, Original, OutboxRow, Row, SetAside, SteeredRow, Steering, Waiting,
+    BACKFILL, BackOffice, Backlog, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Operation, Origin, Original,
+    OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
 /// How many rows of the outbox a page looks at.
 const PAGE_ROWS: usize = 4_096;
-/// How many letters a page has at most.
-const PAGE_LETTERS: usize = 256;
+/// How many events a page has at most.
+const PAGE_EVENTS: usize = 256;
 /// With so many bytes of records a page takes no further one.
 const PAGE_BYTES: u64 = 1 << 20;
+/// What the event of one delivery or product counts for.
+const EVENT_BYTES: u64 = 256;
 
 /// The way to the events. It keeps neither the store's thread nor its file open.
 pub(super) struct Office<O> {
@@ -45,17 +50,16 @@ pub(super) struct Office<O> {
 pub(super) type Steered = Arc<Mutex<Option<Weak<dyn Steering>>>>;
 
 impl<O: Order> BackOffice for Office<O> {
-    fn waiting(&self, after: u64) -> BoxFuture<'_, Result<Waiting>> {
-        let shared = Arc::clone(&self.shared);
-        async move {
-            let read = tokio::task::spawn_blocking(move || shared.read(|transaction| page(transaction, after))).await;
-            read.map_err(|error| Error::new(ErrorCode::Internal, "a page was not read").caused_by(error))?
-        }
-        .boxed()
+    fn waiting(&self, after: Mark, _shards: u64) -> BoxFuture<'_, Result<Waiting>> {
+        self.look(move |transaction| page(transaction, after)).boxed()
     }
 
-    fn published(&self, events: Vec<u64>) -> BoxFuture<'_, Result<()>> {
-        async move { self.call(|answer| Command::Published(events, answer)).await }.boxed()
+    fn published(&self, events: Vec<Done>, _leases: Leases) -> BoxFuture<'_, Result<u64>> {
+        async move { self.call(|answer| Command::Published(events, answer)).await.map(|()| 0) }.boxed()
+    }
+
+    fn backlog(&self) -> BoxFuture<'_, Result<Backlog>> {
+        self.look(backlog).boxed()
     }
 
     fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>> {
@@ -102,6 +106,16 @@ impl<O: Order> BackOffice for Office<O> {
 }
 
 impl<O: Order> Office<O> {
+    /// Reads what is committed now, where it may block.
+    async fn look<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let shared = Arc::clone(&self.shared);
+        let read = tokio::task::spawn_blocking(move || shared.read(work)).await;
+        read.map_err(|error| Error::new(ErrorCode::Internal, "a page was not read").caused_by(error))?
+    }
+
     async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send) -> Result<T> {
         let (answer, answered) = oneshot::channel();
         let calls = self.calls.upgrade().ok_or_else(closed)?;
@@ -117,39 +131,118 @@ impl<O: Order> Office<O> {
 
 impl<E: Effect> Settling<'_, '_, E> {
     /// Lets events go whose publication is acknowledged.
-    pub(super) fn published(self, events: &[u64]) -> Result<()> {
-        for event in events {
-            self.tables.outbox.remove(event).map_err(fault)?;
+    pub(super) fn published(self, events: &[Done]) -> Result<()> {
+        let mut told: Vec<(u64, u8)> = events.iter().map(|done| (done.number, 1 << done.part.min(1))).collect();
+        told.sort_unstable();
+        for same in told.chunk_by(|before, after| before.0 == after.0) {
+            let (number, parts) = same.iter().fold((0, 0), |(_, parts), (number, part)| (*number, parts | part));
+            let Some(mut filed) = bytes_of(&self.tables.outbox, number)?.map(|row| Filed::decode(&row)).transpose()?
+            else {
+                continue;
+            };
+            filed.told |= parts;
+            if filed.row.left(filed.told) == [0, 0] {
+                self.tables.outbox.remove(number).map_err(fault)?;
+            } else {
+                let mut row = Vec::new();
+                filed.encode(&mut row);
+                self.tables.outbox.insert(number, row.as_slice()).map_err(fault)?;
+            }
         }
         Ok(())
     }
 }
 
-pub(super) fn page(transaction: &ReadTransaction, after: u64) -> Result<Waiting> {
-    let topics = Topics::load(transaction)?;
+/// How many rows wait, and since when.
+pub(super) fn backlog(transaction: &ReadTransaction) -> Result<Backlog> {
     let outbox = transaction.open_table(OUTBOX).map_err(fault)?;
-    let letters = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-    let originals = transaction.open_table(ORIGINALS).map_err(fault)?;
-    let (mut page, mut bytes) = (Waiting { until: after, is_last: true, ..Waiting::default() }, 0_u64);
-    for (row, looked_at) in outbox.range((Bound::Excluded(after), Bound::Unbounded)).map_err(fault)?.zip(0..) {
+    let oldest = outbox.first().map_err(fault)?.map(|(_, row)| Filed::decode(row.value()).map(|filed| filed.at));
+    Ok(Backlog { rows: outbox.len().map_err(fault)?, oldest: oldest.transpose()? })
+}
+
+pub(super) fn page(transaction: &ReadTransaction, after: Mark) -> Result<Waiting> {
+    let outbox = transaction.open_table(OUTBOX).map_err(fault)?;
+    let mut teller = Teller::new(transaction)?;
+    let mut page = Waiting { until: after, is_last: true, ..Waiting::default() };
+    for (row, looked_at) in outbox.range((Bound::Excluded(after.event), Bound::Unbounded)).map_err(fault)?.zip(0..) {
         let (number, value) = row.map_err(fault)?;
-        if looked_at == PAGE_ROWS || page.letters.len() == PAGE_LETTERS || bytes >= PAGE_BYTES {
+        if looked_at == PAGE_ROWS || page.events.len() == PAGE_EVENTS || teller.bytes >= PAGE_BYTES {
             page.is_last = false;
             break;
         }
-        page.until = number.value();
-        let OutboxRow::DeadLetter { id, version } = Filed::decode(value.value())?.row else { continue };
-        let letter = bytes_of(&letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
-        let newest = letter.filter(|letter| letter.is_open() && letter.version == version);
-        let original = bytes_of(&originals, id.as_bytes())?;
-        let (Some(letter), Some(original)) = (newest, original) else {
-            page.spent.push(number.value());
+        let (number, filed) = (number.value(), Filed::decode(value.value())?);
+        page.until.event = number;
+        if matches!(filed.row, OutboxRow::Moved { .. } | OutboxRow::Returned { .. }) {
             continue;
-        };
-        bytes = bytes.saturating_add(letter.bytes);
-        page.letters.push((number.value(), set_aside(&topics, id, letter, decode_original(&original)?)?));
+        }
+        match teller.tell(&filed.row)? {
+            Some(tidings) => page.events.push(WaitingEvent { number, left: filed.row.left(filed.told), tidings }),
+            None => page.spent.push(number),
+        }
     }
     Ok(page)
+}
+
+/// Reads what rows refer to.
+struct Teller {
+    topics: Topics,
+    letters: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
+    originals: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
+    ledger: ReadOnlyTable<(u64, u32), &'static [u8]>,
+    /// How much was read.
+    bytes: u64,
+}
+
+impl Teller {
+    fn new(transaction: &ReadTransaction) -> Result<Self> {
+        Ok(Self {
+            topics: Topics::load(transaction)?,
+            letters: transaction.open_table(DEAD_LETTERS).map_err(fault)?,
+            originals: transaction.open_table(ORIGINALS).map_err(fault)?,
+            ledger: transaction.open_table(LEDGER).map_err(fault)?,
+            bytes: 0,
+        })
+    }
+
+    /// What a row tells; none: nothing any more.
+    fn tell(&mut self, row: &OutboxRow) -> Result<Option<Tidings>> {
+        Ok(match row {
+            OutboxRow::DeadLetter { id, version } => self.letter(*id, *version)?.map(Box::new).map(Tidings::Letter),
+            OutboxRow::Scheduled { transaction, first_row, rows } => {
+                Some(Tidings::Scheduled(self.scheduled((*transaction, *first_row), *rows)?))
+            }
+            OutboxRow::Moved { .. } | OutboxRow::Returned { .. } => None,
+            OutboxRow::StockAlert { product_id, stock, reorder_level, movements, at } => {
+                let (stock, reorder_level, movements, at) = (*stock, *reorder_level, *movements, *at);
+                self.bytes = self.bytes.saturating_add(EVENT_BYTES);
+                let product_id = product_id.clone();
+                Some(Tidings::LowStock(LowStock { product_id, stock, reorder_level, movements, at }))
+            }
+        })
+    }
+
+    fn letter(&mut self, id: EventId, version: u32) -> Result<Option<SetAside>> {
+        let letter = bytes_of(&self.letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
+        let newest = letter.filter(|letter| letter.is_open() && letter.version == version);
+        let original = bytes_of(&self.originals, id.as_bytes())?;
+        let (Some(letter), Some(original)) = (newest, original) else { return Ok(None) };
+        self.bytes = self.bytes.saturating_add(letter.bytes);
+        set_aside(&self.topics, id, letter, decode_original(&original)?).map(Some)
+    }
+
+    fn scheduled(&mut self, (transaction, first): (u64, u32), rows: u32) -> Result<Vec<DeliveryTold>> {
+        let mut told = Vec::new();
+        let rows = (transaction, first)..(transaction, first.saturating_add(rows));
+        for row in self.ledger.range(rows).map_err(fault)? {
+            let (_, value) = row.map_err(fault)?;
+            let mut row = LedgerReader::new(value.value())?;
+            let unknown = || Error::new(ErrorCode::StoreCorrupt, "a row names a topic that the store has not");
+            let topic = self.topics.get(row.head().topic).ok_or_else(unknown)?;
+            scheduled(&mut row, topic, &mut told)?;
+        }
+        self.bytes = self.bytes.saturating_add(told.len() as u64 * EVENT_BYTES);
+        Ok(told)
+    }
 }
 
 fn set_aside(topics: &Topics, id: EventId, letter: Letter, original: Original) -> Result<SetAside> {

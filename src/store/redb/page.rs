@@ -25,7 +25,7 @@ use crate::store::ledger::LedgerReader;
 use crate::store::pack::Unpack;
 use crate::store::rows::{delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row};
 use crate::store::standing::Standing;
-use crate::store::{ADOPTED, BACKFILL, EventId, IdentityRow, PositionRow, Query, Row, Topic};
+use crate::store::{ADOPTED, BACKFILL, EventId, IdentityRow, PositionRow, Query, ReorderLevels, Row, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many rows a page has; one of the ledger has as many more as the last of its rows.
@@ -103,7 +103,8 @@ fn stock(transaction: &ReadTransaction, cursor: Option<&Cursor>) -> Result<Page>
     };
     let table = transaction.open_table(table_of::<Inventory>()).map_err(fault)?;
     // What the table does not know of yet takes the place of what it knows.
-    let mut products = recover::<Inventory>(transaction, &(), &read_totals(transaction)?)?.into_changed();
+    let mut products =
+        recover::<Inventory>(transaction, &ReorderLevels::default(), &read_totals(transaction)?)?.into_changed();
     let from = (after.map(str::as_bytes), Bound::Unbounded);
     let mut last = None;
     for (row, at) in table.range::<&[u8]>(from).map_err(fault)?.zip(1..=PAGE_ROWS) {
@@ -126,7 +127,8 @@ fn stock(transaction: &ReadTransaction, cursor: Option<&Cursor>) -> Result<Page>
 
 fn stock_of(transaction: &ReadTransaction, products: &[String]) -> Result<Vec<Row>> {
     let table = transaction.open_table(table_of::<Inventory>()).map_err(fault)?;
-    let changed = recover::<Inventory>(transaction, &(), &read_totals(transaction)?)?.into_changed();
+    let changed =
+        recover::<Inventory>(transaction, &ReorderLevels::default(), &read_totals(transaction)?)?.into_changed();
     let mut rows = Vec::new();
     for name in products {
         let kept = || bytes_of(&table, name.as_bytes())?.map(|row| Stock::decode(&row)).transpose();

@@ -1,6 +1,7 @@
 //! Cases that every store passes.
 
 pub mod asking;
+pub mod events;
 pub mod forget;
 pub mod letters;
 pub mod model;

@@ -23,7 +23,8 @@ use super::disk::{Disk, Fault};
 use crate::order::{DeliveryOrder, Identity, InventoryOrder, Order, Source};
 use crate::plant::{self, Plant};
 use crate::store::{
-    Applied, Batch, Operation, Outcome, Position, Query, Row, Start, StoreIdentity, StoreReader, Topic, Waiting,
+    Applied, Backlog, Batch, Done, Mark, Operation, Outcome, Position, Query, Row, Start, StoreIdentity, StoreReader,
+    Topic, Waiting,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -136,7 +137,7 @@ impl<O: Order> Base<O> {
         self.call(|answer| Command::Start(topic.clone(), start, answer))
     }
 
-    pub(crate) fn published(&self, events: Vec<u64>) -> Result<()> {
+    pub(crate) fn published(&self, events: Vec<Done>) -> Result<()> {
         self.call(|answer| Command::Published(events, answer))
     }
 
@@ -144,7 +145,12 @@ impl<O: Order> Base<O> {
         self.call(|answer| Command::Operate(operation, answer))
     }
 
-    pub(crate) fn waiting(&self, after: u64) -> Result<Waiting> {
+    pub(crate) fn backlog(&self) -> Result<Backlog> {
+        let shared = self.open().shared.clone();
+        shared.read(office::backlog)
+    }
+
+    pub(crate) fn waiting(&self, after: Mark) -> Result<Waiting> {
         let shared = self.open().shared.clone();
         shared.read(|transaction| office::page(transaction, after))
     }

@@ -14,8 +14,8 @@ use super::disk::Disk;
 use crate::order::{Identity, Order, Source};
 use crate::place::TopicId;
 use crate::store::{
-    Applied, BackOffice, Batch, DeadLetter, Entry, EventId, Operation, Original, Part, Position, Query, Rehearsal, Row,
-    Settled, Store, Topic, Waiting, Work,
+    ALL_SHARDS, Applied, BackOffice, Batch, DeadLetter, Done, Entry, EventId, Leases, Mark, Operation, Original, Part,
+    Position, Query, Rehearsal, Row, SetAside, Settled, Store, Tidings, Topic, Waiting, Work,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -113,9 +113,10 @@ pub(super) async fn take<E: Effect>(
     match step {
         Step::Batch(number) => return store.apply(batch(number, order)).await.map(Some),
         Step::Published => {
-            let Waiting { letters, mut spent, .. } = office(store).waiting(0).await?;
-            spent.extend(letters.into_iter().map(|(event, _)| event));
-            office(store).published(spent).await?;
+            let Waiting { events, spent, .. } = office(store).waiting(Mark::default(), ALL_SHARDS).await?;
+            let numbers = spent.into_iter().chain(events.into_iter().map(|event| event.number));
+            let done = |number| [0, 1].map(|part| Done { number, part, shards: ALL_SHARDS });
+            office(store).published(numbers.flat_map(done).collect(), Leases::all()).await?;
         }
         Step::Replayed | Step::Discarded => {
             let Some(id) = oldest_letter(store).await? else { return Ok(None) };
@@ -142,7 +143,7 @@ async fn oldest_letter<O: Order>(store: &RedbStore<O>) -> Result<Option<EventId>
 pub(super) struct Picture {
     pub(super) positions: Vec<(i32, Position)>,
     rows: Vec<Value>,
-    outbox: Vec<(u64, EventId, u32)>,
+    outbox: Vec<(u64, String)>,
 }
 
 pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
@@ -172,9 +173,17 @@ pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
             rows.push(timeless(row.to_object()));
         }
     }
-    let waiting = office(store).waiting(0).await?;
-    let outbox = waiting.letters.into_iter().map(|(event, letter)| (event, letter.id, letter.version)).collect();
+    let waiting = office(store).waiting(Mark::default(), ALL_SHARDS).await?;
+    let outbox = waiting.events.into_iter().map(|event| (event.number, format!("{:?}", timeless_event(event.tidings))));
+    let outbox = outbox.collect();
     Ok(Picture { positions, rows, outbox })
+}
+
+fn timeless_event(tidings: Tidings) -> Tidings {
+    match tidings {
+        Tidings::Letter(letter) => Tidings::Letter(Box::new(SetAside { first_failed: 0, last_failed: 0, ..*letter })),
+        other => other,
+    }
 }
 
 fn timeless(mut row: Value) -> Value {
