@@ -115,7 +115,7 @@ impl Effect for DeliveryOrder {
     type Store = RedbDeliveries;
 
     fn open(path: PathBuf, group: &str, config: &ClientConfig) -> Result<Self::Store> {
-        RedbDeliveries::open_with(path, group, store_settings(config), DeliveryPolicy::default())
+        RedbDeliveries::open_with(path, group, store_settings(config), DeliveryPolicy::of_settings(config)?)
     }
 
     #[cfg(feature = "postgres")]
@@ -123,7 +123,8 @@ impl Effect for DeliveryOrder {
 
     #[cfg(feature = "postgres")]
     async fn connect(url: &str, group: &str, config: &ClientConfig) -> Result<Self::Database> {
-        Self::Database::connect_with(url, group, database_settings(config), DeliveryPolicy::default()).await
+        let policy = DeliveryPolicy::of_settings(config)?;
+        Self::Database::connect_with(url, group, database_settings(config), policy).await
     }
 }
 

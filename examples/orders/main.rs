@@ -1,5 +1,6 @@
 //! Looks after orders: lint files, make topics, ask stores.
 
+mod deliveries;
 mod dlq;
 #[path = "../face/mod.rs"]
 mod face;
@@ -54,14 +55,8 @@ enum Command {
         #[arg(long)]
         store: String,
     },
-    /// Deliveries and their status
-    Deliveries {
-        /// Only these orders' deliveries
-        orders: Vec<String>,
-        /// The store
-        #[arg(long)]
-        store: String,
-    },
+    /// Deliveries and their status; `set` moves one
+    Deliveries(deliveries::Wanted),
     /// Where a store stands in each partition, and the way to have it go on elsewhere
     Positions {
         #[command(subcommand)]
@@ -145,9 +140,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Stock { products, store }) => {
             stores::show(flags, &lines, &store, Query::Stock { products }).await
         }
-        Some(Command::Deliveries { orders, store }) => {
-            stores::show(flags, &lines, &store, Query::Deliveries { orders }).await
-        }
+        Some(Command::Deliveries(wanted)) => deliveries::deliveries(flags, &lines, wanted).await,
         Some(Command::Positions { act }) => positions::positions(flags, &lines, &config, act).await,
         Some(Command::Dlq { act }) => dlq::dlq(flags, &lines, &config, act, &stop).await,
         Some(Command::Pause { at, store }) => dlq::pause(flags, &lines, &at, &store).await,

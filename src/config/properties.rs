@@ -138,6 +138,11 @@ properties! {
 
     DEAD_LETTERS_MAX_BYTES = "dead_letters.max.bytes", Bytes(0, 1024 * GIB), "1073741824", Yes, "What the records of open dead letters may take in a store; when it is used up, their partition stops.";
 
+    DELIVERY_LEAD_DAYS = "delivery.lead.days", Number(0, 3_650), "2", Yes, "How many days after its order a delivery is made at the earliest.";
+    DELIVERY_WORKING_DAYS = "delivery.working.days", Text, "mon,tue,wed,thu,fri", Yes, "The days of the week on which deliveries are made.";
+    DELIVERY_DAILY_CAPACITY = "delivery.daily.capacity", Number(0, 1_000_000_000), "0", Yes, "How many deliveries are made on one day at most; 0: no limit.";
+    DELIVERY_UPDATES_TOPIC = "delivery.updates.topic", Text, "delivery_updates", Yes, "The topic of updates, which a consumer with a store of deliveries reads beside its orders; empty: none.";
+
     FLIGHT_MAX_BYTES = "flight.max.bytes", Bytes(0, GIB), "4194304", Yes, "The memory of the flight recorder, which keeps what a consumer's machines saw and did; 0: nothing is recorded.";
     FLIGHT_FILES = "flight.files", Number(1, 1000), "8", Yes, "How many recordings are kept beside a store; the oldest goes.";
     FLIGHT_DIR = "flight.dir", Text, "", Yes, "The folder for recordings; empty: beside the store, and nowhere without one.";

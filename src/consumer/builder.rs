@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use super::claim::{Claim, Takeover};
 use super::commit::{Committer, GroupOffsets};
-use super::companion::{Companion, Company};
+use super::companion::{Both, Companion, Company};
 use super::config::{ConsumerConfig, Reset};
 use super::dispatch::Dispatch;
 use super::dispatch::handler::HandlerDispatch;
@@ -20,7 +20,7 @@ use super::group::configured::Configured;
 use super::group::session::{Membership, Session};
 use super::letterbox::Letterbox;
 use super::positions::{KafkaPositions, Positions, StorePositions};
-use super::retry_topic::{DEAD, Make, RETRY, RetryTopic};
+use super::retry_topic::{DEAD, Make, RETRY, RetryTopic, Terms};
 use super::run::{Commits, Run};
 use super::wheel::Wheel;
 use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
@@ -180,13 +180,21 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let store = Arc::new(self.work.store);
         let office = store.back_office();
         let path = office.as_ref().and_then(|office| office.path());
+        // A run that ends after so many records of its topic reads no other one.
+        let settings = self.options.limit.is_none().then(|| self.options.config.clone());
         let mut parts = self.options.parts(group, path.as_deref()).await?;
         if let Some(office) = office {
             let wheel: Arc<dyn Steering> =
                 Arc::new(Wheel { topic: parts.topic.clone(), control: parts.control.clone() });
             office.obey(Arc::downgrade(&wheel));
             parts.wheel = Some(wheel);
-            parts.companion = Some(relay(office, parts.company()));
+            let moves = office.moves();
+            let relay = relay(office, parts.company());
+            let updates = moves.zip(settings).and_then(|(moves, settings)| parts.updates(settings, moves));
+            parts.companion = Some(match updates {
+                Some(updates) => Box::new(Both(updates, relay)),
+                None => relay,
+            });
         }
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
@@ -228,7 +236,8 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
                 async move { Ok(consumer(parts.await?).into_parts()) }.boxed()
             });
             let (cluster, control, backoff) = (parts.cluster.clone(), parts.control.clone(), parts.config.backoff);
-            parts.companion = Some(Box::new(RetryTopic::new(cluster, topic, control, backoff, make)));
+            let beside = RetryTopic::new(Terms::RETRY, cluster, topic, (control, backoff), make);
+            parts.companion = Some(Box::new(beside));
         }
         Ok(consumer(parts))
     }
@@ -259,21 +268,21 @@ impl<O: Order> Options<O> {
 }
 
 /// What every consumer is made of.
-struct Parts<O> {
-    cluster: Cluster,
-    topic: Arc<str>,
-    config: Arc<ConsumerConfig>,
-    offsets: Arc<GroupOffsets>,
+pub(super) struct Parts<O> {
+    pub(super) cluster: Cluster,
+    pub(super) topic: Arc<str>,
+    pub(super) config: Arc<ConsumerConfig>,
+    pub(super) offsets: Arc<GroupOffsets>,
     membership: (Membership, Session),
-    control: Control,
+    pub(super) control: Control,
     teller: Teller<O>,
     companion: Option<Box<dyn Companion>>,
     wheel: Option<Arc<dyn Steering>>,
-    end: End,
+    pub(super) end: End,
 }
 
 impl<O: Order> Parts<O> {
-    fn new(
+    pub(super) fn new(
         cluster: Cluster,
         (topic, config): (Arc<str>, Arc<ConsumerConfig>),
         configured: Configured,
@@ -312,12 +321,17 @@ impl<O: Order> Parts<O> {
         }
     }
 
+    /// The same with a run that ends by itself, or does not.
+    pub(super) fn ending(self, end: End) -> Self {
+        Self { end, ..self }
+    }
+
     fn company(&self) -> Company {
         let (cluster, control) = (self.cluster.clone(), self.control.clone());
         Company { cluster, topic: self.topic.clone(), group: self.offsets.group().into(), control }
     }
 
-    fn consumer(
+    pub(super) fn consumer(
         self,
         positions: Arc<dyn Positions>,
         commits: Commits,

@@ -181,9 +181,13 @@ impl Claim {
                 .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
                 .remedy("restore a backup, or go on from the group's offsets with --adopt"));
         }
-        if !self.commits().await?.iter().all(|commit| self.is_own(commit)) {
+        let commits = self.commits().await?;
+        if !commits.iter().all(|commit| self.is_own(commit)) {
             self.demand_no_members().await?;
         }
+        // What else the group reads is read from its beginning as well: the store has nothing of it.
+        let others = commits.into_iter().filter(|commit| commit.at.topic != topic.name && !self.is_own(commit));
+        self.take(others.map(|commit| (commit.at, 0, -1)).collect()).await?;
         let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).collect();
         self.write(&topic.name, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
         self.taken_over();

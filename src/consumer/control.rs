@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Summary;
+use super::retry_topic::Counts;
 use super::standstill::About;
 use crate::Result;
 use crate::flight::{Files, Written};
@@ -51,14 +52,22 @@ struct State {
     summary: Summary,
     /// The partitions whose breaker is to be overridden; `None`: all.
     overridden: Vec<Option<i32>>,
-    /// The consumer of the retry topic, if there is one.
-    beside: Option<(Arc<str>, Control)>,
+    /// The consumer of the topic that is read beside this one's, if there is one.
+    beside: Option<Beside>,
     /// What such consumers settled that have ended.
     before: Summary,
     /// What the store's outbox holds.
     outbox: Backlog,
     /// How many events were relayed, by topic.
     relayed: Vec<(String, u64)>,
+}
+
+/// A consumer that reads another topic beside.
+#[derive(Clone)]
+struct Beside {
+    topic: Arc<str>,
+    control: Control,
+    counts: Counts,
 }
 
 /// What a reason for not being ready is about; each has at most one reason at a time.
@@ -184,8 +193,8 @@ impl Control {
             let state = self.state();
             (state.reasons.values().cloned().collect::<Vec<_>>(), state.beside.clone())
         };
-        if let Some((topic, beside)) = beside {
-            reasons.extend(beside.health().reasons.iter().map(|reason| format!("{topic}: {reason}")));
+        if let Some(Beside { topic, control, .. }) = beside {
+            reasons.extend(control.health().reasons.iter().map(|reason| format!("{topic}: {reason}")));
         }
         Health { reasons }
     }
@@ -204,24 +213,31 @@ impl Control {
             let state = self.state();
             (state.summary.and(state.before), state.beside.clone())
         };
-        beside.map_or(summary, |(_, beside)| summary.and(beside.summary()))
+        let together = beside.filter(|beside| beside.counts == Counts::Together);
+        together.map_or(summary, |beside| summary.and(beside.control.summary()))
     }
 
-    /// The consumer of the retry topic, which does from now on what this one does.
-    pub(crate) fn stand_beside(&self, topic: Arc<str>, beside: Control) {
+    /// The consumer of the topic that is read beside, which does from now on what this one does.
+    pub(crate) fn stand_beside(&self, topic: Arc<str>, control: Control, counts: Counts) {
         match self.wishes().borrow().wish {
             Wish::Run => {}
-            Wish::Pause => beside.pause(),
-            Wish::Drain => beside.drain(),
+            Wish::Pause => control.pause(),
+            Wish::Drain => control.drain(),
         }
         let mut state = self.state();
-        if let Some((_, ended)) = state.beside.replace((topic, beside)) {
-            state.before = state.before.and(ended.summary());
+        let ended = state.beside.replace(Beside { topic, control, counts });
+        if let Some(ended) = ended.filter(|ended| ended.counts == Counts::Together) {
+            state.before = state.before.and(ended.control.summary());
         }
     }
 
     fn beside(&self) -> Option<Control> {
-        self.state().beside.as_ref().map(|(_, beside)| beside.clone())
+        self.state().beside.as_ref().map(|beside| beside.control.clone())
+    }
+
+    /// The consumer that reads this topic beside.
+    pub(crate) fn reading(&self, topic: &str) -> Option<Control> {
+        self.state().beside.as_ref().filter(|beside| *beside.topic == *topic).map(|beside| beside.control.clone())
     }
 
     /// Stops handing out orders until [`Control::resume`]. What is in hand is finished. Health says so meanwhile.

@@ -50,6 +50,7 @@ mod sample;
 mod settled;
 mod standstill;
 mod start;
+mod updates;
 mod wheel;
 
 use std::fmt;

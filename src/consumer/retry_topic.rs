@@ -10,21 +10,26 @@
 //!  orders-retry  --Run, a second member ----------+
 //! ```
 //! A record that was replayed for another group is passed over.
+//!
+//! A consumer with a store of deliveries reads `delivery_updates` in the same way ([`super::updates`]).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::OrderConsumer;
+use super::builder::End;
 use super::companion::Companion;
 use super::control::{Concern, Control};
 use super::run::Run;
 use crate::backoff::Backoff;
-use crate::cluster::{Cluster, TopicState};
+use crate::cluster::{Cluster, Missing, TopicState};
 use crate::error::told;
 use crate::shutdown::Tasks;
 use crate::store::EventId;
@@ -44,6 +49,17 @@ pub(crate) const NAME: &str = "dead-letter-id";
 
 /// The longest between two looks whether the topic has been made.
 const LOOK: Duration = Duration::from_secs(10);
+
+/// How long a run without headway is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at how far the run is; and how long a topic is looked for that need not be there.
+const GLANCE: Duration = Duration::from_millis(200);
+
+/// What a look for the topic came to.
+enum Found {
+    Topic,
+    Nothing,
+}
 
 /// Whether the records of this topic are another's, tried again.
 pub(crate) fn is_retry(topic: &str) -> bool {
@@ -65,8 +81,42 @@ pub(crate) fn name_of<'a>(mut headers: impl Iterator<Item = (&'a [u8], Option<&'
 /// turn, so that two members who wait there to join would wait for each other.
 pub(crate) type Make = Box<dyn Fn() -> BoxFuture<'static, Result<(Box<Run>, Control)>> + Send + Sync>;
 
+/// How a topic is read beside another one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// What it is called.
+    pub(crate) name: &'static str,
+    pub(crate) begins: Begins,
+    pub(crate) counts: Counts,
+    pub(crate) end: End,
+}
+
+/// Whether what is settled beside counts as settled by the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counts {
+    Together,
+    Apart,
+}
+
+/// When the reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// As soon as the topic is there.
+    AtOnce,
+    /// Not before the run has settled what its own topic had.
+    AfterTheRun,
+}
+
+impl Terms {
+    /// As dead letters are read that are tried again.
+    pub(crate) const RETRY: Self =
+        Self { name: "the retry topic", begins: Begins::AtOnce, counts: Counts::Together, end: End::Never };
+}
+
 /// Reads the retry topic for as long as a run reads the topic.
 pub(crate) struct RetryTopic {
+    terms: Terms,
+    is_done: Arc<AtomicBool>,
     work: Option<Work>,
     tasks: Tasks,
     ending: CancellationToken,
@@ -75,6 +125,7 @@ pub(crate) struct RetryTopic {
 
 /// What the reading takes.
 struct Work {
+    terms: Terms,
     cluster: Cluster,
     topic: Arc<str>,
     control: Control,
@@ -84,9 +135,16 @@ struct Work {
 
 impl RetryTopic {
     /// Nothing is read yet. `control` is the run's that this one stands beside.
-    pub(crate) fn new(cluster: Cluster, topic: Arc<str>, control: Control, backoff: Backoff, make: Make) -> Self {
-        let work = Some(Work { cluster, topic, control, backoff, make });
-        Self { work, tasks: Tasks::new(), ending: CancellationToken::new(), ended: None }
+    pub(crate) fn new(
+        terms: Terms,
+        cluster: Cluster,
+        topic: Arc<str>,
+        (control, backoff): (Control, Backoff),
+        make: Make,
+    ) -> Self {
+        let work = Some(Work { terms, cluster, topic, control, backoff, make });
+        let is_done = Arc::new(AtomicBool::new(terms.end == End::Never));
+        Self { terms, is_done, work, tasks: Tasks::new(), ending: CancellationToken::new(), ended: None }
     }
 }
 
@@ -95,14 +153,21 @@ impl Companion for RetryTopic {
         let Some(work) = self.work.take() else { return };
         let (tell, ended) = oneshot::channel();
         self.ended = Some(ended);
-        let (ending, dropped) = (self.ending.clone(), self.tasks.stop_signal());
+        let (ending, dropped, is_done) = (self.ending.clone(), self.tasks.stop_signal(), self.is_done.clone());
         self.tasks.spawn(async move {
             tokio::select! {
                 biased;
                 () = dropped.cancelled() => {}
-                ended = work.read(&ending) => drop(tell.send(ended)),
+                ended = work.read(&ending) => {
+                    drop(tell.send(ended));
+                    is_done.store(true, Ordering::Release);
+                }
             }
         });
+    }
+
+    fn is_done(&self) -> bool {
+        self.is_done.load(Ordering::Acquire)
     }
 
     fn ending(&mut self) {
@@ -117,9 +182,10 @@ impl Companion for RetryTopic {
             self.tasks.finish(Duration::ZERO).await;
             match ended {
                 Ok(Ok(ended)) => ended,
-                Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, "the reading of the retry topic ended")),
+                Ok(Err(_)) => Err(Error::new(ErrorCode::Internal, format!("the reading of {} ended", self.terms.name))),
                 Err(_) => {
-                    let sentence = format!("the retry topic's orders were not finished in {} ms", within.as_millis());
+                    let (name, waited) = (self.terms.name, within.as_millis());
+                    let sentence = format!("the records of {name} were not finished in {waited} ms");
                     Err(Error::new(ErrorCode::Timeout, sentence).remedy("they come again with the next run"))
                 }
             }
@@ -133,20 +199,21 @@ impl Work {
     async fn read(self, ending: &CancellationToken) -> Result<()> {
         let mut failures = 0;
         loop {
-            if ending.run_until_cancelled(self.until_it_is_there()).await.is_none() {
-                return Ok(());
+            match ending.run_until_cancelled(self.until_it_may_be_read()).await {
+                None | Some(Found::Nothing) => return Ok(()),
+                Some(Found::Topic) => {}
             }
             let Some(made) = ending.run_until_cancelled((self.make)()).await else { return Ok(()) };
             let ended = match made {
                 Ok((engine, control)) => {
-                    tracing::info!(topic = %self.topic, "the retry topic is read, too");
-                    self.control.stand_beside(self.topic.clone(), control);
+                    tracing::info!(topic = %self.topic, "{} is read, too", self.terms.name);
+                    self.control.stand_beside(self.topic.clone(), control, self.terms.counts);
                     engine.run(Box::pin(ending.cancelled())).await.map(drop)
                 }
                 Err(error) => Err(error),
             };
             match ended {
-                Err(error) if !ending.is_cancelled() => {
+                Err(error) if !ending.is_cancelled() && self.terms.end == End::Never => {
                     let reason = format!("{} is not read: {}", self.topic, told(&error));
                     tracing::warn!("{reason}");
                     self.control.concern(Concern::RetryTopic, reason);
@@ -162,11 +229,44 @@ impl Work {
         }
     }
 
+    async fn until_it_may_be_read(&self) -> Found {
+        let is_there = match self.terms.end {
+            End::Never => true,
+            End::AtStartsEnd => self.cluster.topic(&self.topic, Missing::Refuse, GLANCE).await.is_ok(),
+        };
+        if !is_there {
+            return Found::Nothing;
+        }
+        self.until_it_is_there().await;
+        if self.terms.begins == Begins::AfterTheRun {
+            self.until_the_run_has_caught_up().await;
+        }
+        Found::Topic
+    }
+
+    /// Waits until the run has settled what its topic has, or makes no headway. A member that has no partitions is not
+    /// waited for.
+    async fn until_the_run_has_caught_up(&self) {
+        let (mut seen, mut moved) = (self.control.summary(), Instant::now());
+        loop {
+            let (lag, summary) = (self.control.lag(), self.control.summary());
+            if summary != seen {
+                (seen, moved) = (summary, Instant::now());
+            }
+            let is_at_end = !lag.is_empty() && lag.iter().all(|lag| lag.records() == Some(0));
+            let patience = if lag.is_empty() { LOOK } else { PATIENCE };
+            if is_at_end || moved.elapsed() >= patience {
+                return;
+            }
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
     /// Waits for the topic to be made. One that may not be seen is taken for none: most groups have none.
     async fn until_it_is_there(&self) {
         let mut views = self.cluster.views();
         if let Err(error) = self.cluster.watch(&self.topic) {
-            tracing::warn!(%error, topic = %self.topic, "the retry topic cannot be watched");
+            tracing::warn!(%error, topic = %self.topic, "{} cannot be watched", self.terms.name);
         }
         self.cluster.refresh();
         while !matches!(views.borrow_and_update().topic(&self.topic), Some(TopicState::Known(_))) {

@@ -180,7 +180,8 @@ impl Run {
         let mut seen = self.control.summary();
         loop {
             let drained = course.draining && self.dispatch.is_drained();
-            if self.dispatch.is_limit_reached() || self.is_reached(&course) || drained {
+            let reached = self.is_reached(&course) && self.companion.as_ref().is_none_or(|beside| beside.is_done());
+            if self.dispatch.is_limit_reached() || reached || drained {
                 return Ending::Clean;
             }
             let ending = tokio::select! {
@@ -324,7 +325,8 @@ impl Run {
     /// A run until the end that makes no headway for `default.api.timeout.ms` and is not ready will not get there.
     fn stuck(&self, before: Summary) -> Option<Ending> {
         let health = self.control.health();
-        let stuck = self.end == End::AtStartsEnd && !health.is_ready() && before == self.control.summary();
+        let is_busy = self.companion.as_ref().is_some_and(|beside| !beside.is_done());
+        let stuck = self.end == End::AtStartsEnd && !health.is_ready() && !is_busy && before == self.control.summary();
         stuck.then(|| {
             let waited = self.config.api_timeout.as_millis();
             let sentence = format!("the end was not reached: no headway in {waited} ms: {health}");

@@ -16,9 +16,11 @@ pub(crate) struct Wheel {
 }
 
 impl Wheel {
-    fn demand(&self, topic: &str) -> Result<()> {
-        if *self.topic == *topic {
-            return Ok(());
+    /// The handle of what reads a topic.
+    fn demand(&self, topic: &str) -> Result<Control> {
+        let beside = || self.control.reading(topic);
+        if let Some(control) = (*self.topic == *topic).then(|| self.control.clone()).or_else(beside) {
+            return Ok(control);
         }
         let sentence = format!("the consumer that holds the store reads {}", self.topic);
         Err(Error::new(ErrorCode::UnknownTopic, sentence).at(Place::topic(topic)))
@@ -27,10 +29,10 @@ impl Wheel {
 
 impl Steering for Wheel {
     fn pause(&self, topic: &str, partition: Option<i32>) -> Result<()> {
-        self.demand(topic)?;
+        let control = self.demand(topic)?;
         match partition {
-            Some(partition) => self.control.pause_partition(partition),
-            None => self.control.pause(),
+            Some(partition) => control.pause_partition(partition),
+            None => control.pause(),
         }
         Ok(())
     }
@@ -41,12 +43,12 @@ impl Steering for Wheel {
     }
 
     fn resume(&self, topic: &str, partition: Option<i32>) -> Result<Option<String>> {
-        self.demand(topic)?;
+        let control = self.demand(topic)?;
         match partition {
-            Some(partition) => self.control.resume_partition(partition),
-            None => self.control.resume(),
+            Some(partition) => control.resume_partition(partition),
+            None => control.resume(),
         }
-        Ok(match self.control.wishes().borrow().wish {
+        Ok(match control.wishes().borrow().wish {
             Wish::Run => None,
             Wish::Pause => Some(format!("the whole consumer is paused: `orders resume {topic}` lets it go on")),
             Wish::Drain => Some("the consumer is about to end: the next run goes on".to_owned()),

@@ -27,6 +27,8 @@ mod json;
 mod particulars;
 mod quote;
 mod source;
+mod status;
+mod update;
 mod validate;
 mod violation;
 
@@ -44,6 +46,8 @@ pub use self::inventory::{InventoryOrder, Movement};
 pub use self::json::Json;
 pub use self::particulars::{Customer, DeliveryAddress};
 pub use self::source::{SOURCE_MAX, Source};
+pub use self::status::Status;
+pub use self::update::DeliveryUpdate;
 pub use self::validate::{DEPTH_MAX, ID_MAX, ORDER_BYTES_MAX, QUANTITY_MAX, TEXT_MAX};
 pub use self::violation::{Violation, ViolationCode};
 

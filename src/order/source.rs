@@ -90,6 +90,16 @@ impl Source {
         std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
+    /// The source whose characters stand half the alphabet further: another one, which turned again is this one.
+    pub(crate) fn turned(&self) -> Self {
+        let mut turned = *self;
+        for character in turned.text.iter_mut().take(usize::from(self.len.get())) {
+            let at = ALPHABET.iter().position(|known| known == character).unwrap_or(0);
+            *character = ALPHABET.get((at + ALPHABET.len() / 2) % ALPHABET.len()).copied().unwrap_or(*character);
+        }
+        turned
+    }
+
     #[inline]
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.text.get(..usize::from(self.len.get())).unwrap_or(&self.text)

@@ -71,6 +71,12 @@ violation_codes! {
     TypeOther = "ORD-TYPE-OTHER",
     /// `movement` is neither `receipt` nor `issue`.
     MovementUnknown = "ORD-MOVEMENT-UNKNOWN",
+    /// `delivery_id` is not the name of a delivery: 32 hexadecimal digits.
+    DeliveryId = "DLV-ID",
+    /// `status` names no status of a delivery.
+    DeliveryStatus = "DLV-STATUS",
+    /// `time` is not an instant of RFC 3339.
+    DeliveryTime = "DLV-TIME",
     /// The header `idempotency-key` is there twice, or empty, or a key cannot be used as one.
     Identity = "ORD-IDENTITY",
     /// The file ends within its JSON array.
@@ -208,7 +214,7 @@ mod tests {
         texts.sort_unstable();
         texts.dedup();
         assert_eq!(texts.len(), ViolationCode::all().count());
-        assert!(texts.iter().all(|text| text.starts_with("ORD-")));
+        assert!(texts.iter().all(|text| text.starts_with("ORD-") || text.starts_with("DLV-")));
     }
 
     #[test]

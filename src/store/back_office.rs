@@ -14,7 +14,9 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::{Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Original, Row, Text, Waiting};
+use super::{
+    Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Moves, Original, Row, Status, Text, Waiting,
+};
 use crate::Result;
 
 /// The way to a store's events, for whoever relays them.
@@ -88,6 +90,11 @@ pub trait BackOffice: Send + Sync {
     /// Names the consumer that operators steer, for as long as it is there.
     fn obey(&self, steering: Weak<dyn Steering>);
 
+    /// The way to move the store's deliveries. `None`, which is the default: it has none.
+    fn moves(&self) -> Option<Arc<dyn Moves>> {
+        None
+    }
+
     /// The store's file, beside which files about its consumer belong. `None`, which is the default: it has none.
     fn path(&self) -> Option<PathBuf> {
         None
@@ -156,6 +163,15 @@ pub enum Operation {
         id: EventId,
         /// Why.
         reason: String,
+    },
+    /// Moves a delivery now. A move that cannot be is refused and changes nothing; no line of the log is behind it.
+    Move {
+        /// The delivery's name.
+        delivery: EventId,
+        /// Where to.
+        to: Status,
+        /// Why, at most 1,000 bytes.
+        reason: Option<String>,
     },
     /// Has the consumer that holds the store pause a topic, or one partition of it.
     Pause {

@@ -9,6 +9,7 @@ use crate::{Error, ErrorCode, Result};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub(crate) kind: DeadLetterKind,
+    pub(crate) about: About,
     pub(crate) state: DeadLetterState,
     pub(crate) code: String,
     pub(crate) reason: String,
@@ -27,6 +28,16 @@ pub(crate) struct Letter {
     pub(crate) version: u32,
     /// How many bytes are kept of the record.
     pub(crate) bytes: u64,
+}
+
+/// What kind of record it was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum About {
+    /// One of the store's orders.
+    #[default]
+    Order,
+    /// An update of a delivery.
+    Update,
 }
 
 /// A place in the log, by the store's number of the topic.
@@ -63,7 +74,7 @@ impl Letter {
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        out.push(u8::from(self.kind == DeadLetterKind::Refused));
+        out.push(u8::from(self.kind == DeadLetterKind::Refused) | u8::from(self.about == About::Update) << 1);
         out.push(match self.state {
             DeadLetterState::Open => 0,
             DeadLetterState::Resolved => 1,
@@ -85,7 +96,9 @@ impl Letter {
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self> {
         let mut row = Unpack::new(bytes, "a dead letter");
-        let kind = if row.byte()? == 0 { DeadLetterKind::DeadLetter } else { DeadLetterKind::Refused };
+        let bits = row.byte()?;
+        let kind = if bits & 1 == 0 { DeadLetterKind::DeadLetter } else { DeadLetterKind::Refused };
+        let about = if bits & 2 == 0 { About::Order } else { About::Update };
         let state = match row.byte()? {
             0 => DeadLetterState::Open,
             1 => DeadLetterState::Resolved,
@@ -95,6 +108,7 @@ impl Letter {
         };
         let letter = Self {
             kind,
+            about,
             state,
             code: row.text()?.to_owned(),
             reason: row.text()?.to_owned(),
@@ -138,7 +152,7 @@ pub(crate) fn rebuilt<O: Order>(order: &O, identity: Option<&Identity>) -> Origi
 
 /// A letter that failed now.
 pub(crate) fn letter_of(
-    kind: DeadLetterKind,
+    (kind, about): (DeadLetterKind, About),
     cause: &DeadLetter,
     identity: Option<&Identity>,
     (spot, timestamp): (Spot, i64),
@@ -146,6 +160,7 @@ pub(crate) fn letter_of(
 ) -> Letter {
     Letter {
         kind,
+        about,
         state: DeadLetterState::Open,
         code: cause.code.clone().into_owned(),
         reason: cause.reason.clone(),
@@ -203,6 +218,7 @@ mod tests {
         let spot = Spot { topic: 1, partition: 2, offset };
         Letter {
             kind: DeadLetterKind::DeadLetter,
+            about: About::Update,
             state: DeadLetterState::Open,
             code: "ORD-DATE-INVALID".into(),
             reason: "no such day".into(),

@@ -7,75 +7,21 @@
 //!  cancelled           failed
 //! ```
 //! Pure: time is passed in, and what follows from a move is a value. Delivered, failed and cancelled
-//! are final: who wants to try a failed delivery again orders it again.
-
-use std::fmt;
-use std::str::FromStr;
+//! are final: who wants to try a failed delivery again orders it again. No move leads back, so a delivery makes each move
+//! once at most, whatever is repeated.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorCode};
+use crate::order::Status;
 
-/// How far a delivery is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It has a day.
-    Scheduled,
-    /// It is on its way.
-    OutForDelivery,
-    /// The customer has it.
-    Delivered,
-    /// The customer could not be given it.
-    Failed,
-    /// It was called off before it left.
-    Cancelled,
-}
-
-impl Status {
-    /// Every status, in the order of a delivery's life.
-    pub const ALL: [Self; 5] = [Self::Scheduled, Self::OutForDelivery, Self::Delivered, Self::Failed, Self::Cancelled];
-
-    /// The name, as in events and listings.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Scheduled => "scheduled",
-            Self::OutForDelivery => "out_for_delivery",
-            Self::Delivered => "delivered",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether a delivery may go from this status to `to` in one move.
-    #[must_use]
-    pub const fn leads_to(self, to: Self) -> bool {
-        matches!(
-            (self, to),
-            (Self::Scheduled, Self::OutForDelivery | Self::Cancelled)
-                | (Self::OutForDelivery, Self::Delivered | Self::Failed)
-        )
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for Status {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or_else(|| {
-            let names = Self::ALL.map(Self::as_str).join(", ");
-            Error::new(ErrorCode::ConfigValue, format!("`{text}` is not the status of a delivery"))
-                .remedy(format!("give one of {names}"))
-        })
-    }
-}
+/// The code of a move of a delivery that the store does not have.
+pub const UNKNOWN: &str = "DLV-UNKNOWN";
+/// The code of a move to the status that the delivery has.
+pub const REPEATED: &str = "DLV-REPEATED";
+/// The code of a move to what the delivery has been before, or that happened before its last one.
+pub const LATE: &str = "DLV-LATE";
+/// The code of every other move that cannot follow.
+pub const IMPOSSIBLE: &str = "DLV-IMPOSSIBLE";
 
 /// A move that a delivery is asked to make.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +30,9 @@ pub struct Move {
     pub to: Status,
     /// When, in milliseconds since 1970.
     pub at: i64,
+    /// Why, where somebody said so.
+    #[serde(default)]
+    pub reason: Option<String>,
 }
 
 /// Where a delivery is in its life.
@@ -106,13 +55,28 @@ impl Lifecycle {
 
     /// The delivery after a move.
     ///
+    /// A move that may follow is made whatever its time says: partners' clocks differ.
+    ///
     /// # Errors
     /// [`IllegalMove`] if the move cannot follow; nothing changes.
     pub fn after(self, asked: &Move) -> Result<Self, IllegalMove> {
-        if !self.status.leads_to(asked.to) {
-            return Err(IllegalMove { from: self.status, to: asked.to });
+        let Self { status: from, since, version } = self;
+        if from.leads_to(asked.to) {
+            return Ok(Self { status: asked.to, since: asked.at, version: version.saturating_add(1) });
         }
-        Ok(Self { status: asked.to, since: asked.at, version: self.version.saturating_add(1) })
+        let was_passed = match asked.to {
+            Status::Scheduled => true,
+            Status::OutForDelivery => matches!(from, Status::Delivered | Status::Failed),
+            Status::Delivered | Status::Failed | Status::Cancelled => false,
+        };
+        let why = if from == asked.to {
+            Illegality::Repeated
+        } else if was_passed || asked.at < since {
+            Illegality::Late
+        } else {
+            Illegality::Impossible
+        };
+        Err(IllegalMove { from, to: asked.to, why })
     }
 }
 
@@ -124,48 +88,59 @@ pub struct IllegalMove {
     pub from: Status,
     /// The status that was asked for.
     pub to: Status,
+    /// What is wrong.
+    pub why: Illegality,
+}
+
+/// What is wrong with a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Illegality {
+    /// The delivery has that status.
+    Repeated,
+    /// The delivery has been there, or the move happened before its last one.
+    Late,
+    /// Nothing leads there from the delivery's status.
+    Impossible,
+}
+
+impl IllegalMove {
+    /// The stable code: [`REPEATED`], [`LATE`] or [`IMPOSSIBLE`].
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self.why {
+            Illegality::Repeated => REPEATED,
+            Illegality::Late => LATE,
+            Illegality::Impossible => IMPOSSIBLE,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_delivery_makes_legal_moves_only() {
-        let legal: Vec<String> = Status::ALL
-            .into_iter()
-            .flat_map(|from| Status::ALL.map(|to| (from, to)))
-            .filter(|(from, to)| from.leads_to(*to))
-            .map(|(from, to)| format!("{from}->{to}"))
-            .collect();
-        assert_eq!(
-            legal,
-            [
-                "scheduled->out_for_delivery",
-                "scheduled->cancelled",
-                "out_for_delivery->delivered",
-                "out_for_delivery->failed"
-            ]
-        );
+    fn to(to: Status, at: i64) -> Move {
+        Move { to, at, reason: None }
     }
 
     #[test]
     fn an_illegal_move_changes_nothing_and_says_why() {
         let delivered = Lifecycle::scheduled(1)
-            .after(&Move { to: Status::OutForDelivery, at: 2 })
-            .and_then(|life| life.after(&Move { to: Status::Delivered, at: 3 }))
+            .after(&to(Status::OutForDelivery, 2))
+            .and_then(|life| life.after(&to(Status::Delivered, 3)))
             .unwrap();
         assert_eq!(delivered, Lifecycle { status: Status::Delivered, since: 3, version: 3 });
-        let refused = delivered.after(&Move { to: Status::Cancelled, at: 4 }).unwrap_err();
+        let refused = delivered.after(&to(Status::Cancelled, 4)).unwrap_err();
         assert_eq!(refused.to_string(), "a delivery that is delivered cannot become cancelled");
-    }
-
-    #[test]
-    fn a_status_is_read_by_the_name_it_is_written_with() {
-        for status in Status::ALL {
-            assert_eq!(status.to_string().parse::<Status>().unwrap(), status);
-            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{status}\""));
+        for (asked, at, code) in [
+            (Status::Cancelled, 4, IMPOSSIBLE),
+            (Status::Cancelled, 2, LATE),
+            (Status::OutForDelivery, 9, LATE),
+            (Status::Delivered, 9, REPEATED),
+            (Status::Scheduled, 9, LATE),
+        ] {
+            assert_eq!(delivered.after(&to(asked, at)).unwrap_err().code(), code, "{asked} at {at}");
         }
-        assert!("lost".parse::<Status>().is_err());
     }
 }

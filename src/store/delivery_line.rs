@@ -1,8 +1,10 @@
-//! What a delivery adds to its line of the ledger.
+//! What deliveries add to the lines of the ledger.
 
+use super::EventId;
+use super::life::{byte_of, status_of};
 use super::pack::{Unpack, put_bytes, put_i64, put_optional, put_u64};
 use crate::Result;
-use crate::order::{DeliveryOrder, Order};
+use crate::order::{DeliveryOrder, Order, Status};
 
 /// The code of an order for which no day has capacity left.
 pub(crate) const NO_DAY: &str = "DLV-NO-DAY";
@@ -34,5 +36,42 @@ impl<'a> DeliveryLine<'a> {
             order.encode(value);
         }
         put_optional(has_particulars.then_some(value.as_slice()), out);
+    }
+}
+
+/// A move in the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct MoveLine {
+    pub(crate) delivery: EventId,
+    pub(crate) to: Status,
+    /// The delivery's version after it.
+    pub(crate) version: u32,
+}
+
+impl MoveLine {
+    pub(crate) fn read(row: &mut Unpack<'_>) -> Result<Self> {
+        let delivery = EventId::new(row.array()?);
+        let to = status_of(row.byte()?).ok_or_else(|| row.broken())?;
+        Ok(Self { delivery, to, version: row.u32()? })
+    }
+
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.delivery.as_bytes());
+        out.push(byte_of(self.to));
+        put_u64(u64::from(self.version), out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_is_read_as_it_was_written() {
+        let line = MoveLine { delivery: EventId::new([7; 16]), to: Status::Failed, version: 300 };
+        let mut row = Vec::new();
+        line.write(&mut row);
+        assert_eq!(MoveLine::read(&mut Unpack::new(&row, "a row")).unwrap(), line);
+        assert!(MoveLine::read(&mut Unpack::new(&row[..17], "a row")).is_err());
     }
 }

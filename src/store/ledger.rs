@@ -9,15 +9,18 @@
 //!  row   = form, topic, partition, version, order*
 //!  order = offset, timestamp, identity, order id, what the effect adds
 //! ```
+//! The form says what a row's lines are: orders (1), or moves of deliveries (2), which have a row of their own.
 
 use std::fmt;
 
+use super::delivery_line::MoveLine;
 use super::pack::{Unpack, put_bytes, put_i64, put_u64};
 use super::{EventId, Topic};
 use crate::Result;
 use crate::order::{Identity, Source};
 
-const FORM: u8 = 1;
+const ORDERS: u8 = 1;
+const MOVES: u8 = 2;
 /// From this size on no order is added to a row: the last one should still fit into a page of 4,096 bytes.
 const ROW_BYTES: usize = 3_600;
 
@@ -36,6 +39,16 @@ pub(crate) struct Head {
     pub(crate) partition: i32,
     /// The position's version after the row's transaction.
     pub(crate) version: u64,
+    pub(crate) lines: Lines,
+}
+
+/// What the lines of a row are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Orders that were applied.
+    Orders,
+    /// Moves that deliveries made.
+    Moves,
 }
 
 /// Writes one row.
@@ -64,7 +77,10 @@ impl LedgerWriter {
         (self.orders, self.offset, self.timestamp) = (0, 0, 0);
         self.sources.clear();
         self.out.clear();
-        self.out.push(FORM);
+        self.out.push(match self.head.lines {
+            Lines::Orders => ORDERS,
+            Lines::Moves => MOVES,
+        });
         put_u64(u64::from(self.head.topic), &mut self.out);
         put_i64(i64::from(self.head.partition), &mut self.out);
         put_u64(self.head.version, &mut self.out);
@@ -196,10 +212,12 @@ impl Line<'_> {
 impl<'a> LedgerReader<'a> {
     pub(crate) fn new(row: &'a [u8]) -> Result<Self> {
         let mut row = Unpack::new(row, "a row of the ledger");
-        if row.byte()? != FORM {
-            return Err(row.broken());
-        }
-        let head = Head { topic: row.u32()?, partition: row.i32()?, version: row.u64()? };
+        let lines = match row.byte()? {
+            ORDERS => Lines::Orders,
+            MOVES => Lines::Moves,
+            _ => return Err(row.broken()),
+        };
+        let head = Head { topic: row.u32()?, partition: row.i32()?, version: row.u64()?, lines };
         Ok(Self { head, row, offset: 0, timestamp: 0, sources: Vec::new() })
     }
 
@@ -222,6 +240,14 @@ impl<'a> LedgerReader<'a> {
     /// What follows the head of an order.
     pub(crate) fn rest(&mut self) -> &mut Unpack<'a> {
         &mut self.row
+    }
+
+    /// Passes over what follows the head of a line; `order` does so for an order.
+    pub(crate) fn skip(&mut self, order: impl FnOnce(&mut Unpack<'_>) -> Result<()>) -> Result<()> {
+        match self.head.lines {
+            Lines::Orders => order(&mut self.row),
+            Lines::Moves => MoveLine::read(&mut self.row).map(drop),
+        }
     }
 
     fn identity(&mut self) -> Result<Option<Kept<'a>>> {
@@ -256,7 +282,7 @@ mod tests {
     use super::*;
     use crate::ErrorCode;
 
-    const HEAD: Head = Head { topic: 3, partition: 5, version: 9 };
+    const HEAD: Head = Head { topic: 3, partition: 5, version: 9, lines: Lines::Orders };
 
     fn identities() -> impl Strategy<Value = Option<Identity>> {
         prop_oneof![
@@ -304,7 +330,7 @@ mod tests {
 
         #[test]
         fn hostile_bytes_give_an_error_or_lines(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-            let mut row = vec![FORM];
+            let mut row = vec![ORDERS];
             row.extend(bytes);
             if let Ok(mut reader) = LedgerReader::new(&row) {
                 while let Ok(Some(_)) = reader.line() {}
@@ -314,6 +340,6 @@ mod tests {
 
     #[test]
     fn a_row_of_another_form_is_refused() {
-        assert_eq!(LedgerReader::new(&[FORM + 1, 0, 0, 0]).unwrap_err().code(), ErrorCode::StoreCorrupt);
+        assert_eq!(LedgerReader::new(&[MOVES + 1, 0, 0, 0]).unwrap_err().code(), ErrorCode::StoreCorrupt);
     }
 }

@@ -26,12 +26,15 @@ mod guard;
 mod inventory;
 mod ledger;
 mod letter_rows;
+mod life;
+mod moves;
 mod outbox;
 mod outcome;
 mod pack;
 mod position;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod prints;
 mod query;
 mod ranges;
 mod redb;
@@ -50,13 +53,15 @@ pub use self::applied::Retention;
 pub use self::back_office::{BackOffice, Operation, Origin, Rehearsal, SetAside, Steering};
 pub use self::backfill::{Backfill, BackfillSummary, Backfilled};
 pub use self::batch::{Batch, DeadLetter, Entry, Original, Part, Work};
-pub use self::delivery::{IllegalMove, Lifecycle, Move, Status};
+pub use self::delivery::{IMPOSSIBLE, IllegalMove, Illegality, LATE, Lifecycle, Move, REPEATED, UNKNOWN};
 pub use self::destination::Destination;
 pub use self::event_id::EventId;
 #[cfg(feature = "guard")]
 pub use self::guard::{Decided, Due, PositionGuard, Settlement, Statement, StoredPosition, Value};
 pub use self::inventory::INSUFFICIENT;
 pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
+pub use self::life::KnownDelivery;
+pub use self::moves::{DeliveryMoves, Moves};
 pub use self::outbox::OutboxRow;
 pub(crate) use self::outbox::shard_of;
 pub use self::outcome::{Applied, AppliedPart, Outcome};
@@ -64,8 +69,8 @@ pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentit
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresDeliveries, PostgresInventory, PostgresSettings, PostgresStore, migrate};
 pub use self::query::{
-    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
-    SteeredRow, StockRow,
+    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MoveRow, MovementRow, PositionRow,
+    Query, Row, SteeredRow, StockRow,
 };
 #[cfg(test)]
 pub(crate) use self::redb::tests::inline;
@@ -82,6 +87,7 @@ pub use self::tidings::{
 };
 use crate::Result;
 use crate::order::Order;
+pub use crate::order::Status;
 
 /// Keeps the effects of orders, and how far they are applied, in one transaction.
 pub trait Store<O: Order>: Send + Sync + 'static {

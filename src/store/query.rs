@@ -84,6 +84,8 @@ pub enum Row {
     Backup(BackupRow),
     /// A recording was written.
     Flight(FlightRow),
+    /// A delivery was asked to move.
+    Moved(MoveRow),
 }
 
 impl Row {
@@ -104,6 +106,7 @@ impl Row {
             Self::Steered(row) => serde_json::to_value(row),
             Self::Backup(row) => serde_json::to_value(row),
             Self::Flight(row) => serde_json::to_value(row),
+            Self::Moved(row) => serde_json::to_value(row),
         };
         object.unwrap_or(Value::Null)
     }
@@ -154,6 +157,28 @@ pub struct DeliveryRow {
     pub scheduled_for: String,
     /// Since when it has its status, in RFC 3339.
     pub since: String,
+    /// Why, where somebody said so.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// What became of a move that an operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveRow {
+    /// The delivery's name.
+    pub delivery_id: EventId,
+    /// Whether the move was made; if not, nothing has changed.
+    pub moved: bool,
+    /// The delivery's status now; none: the store has no such delivery.
+    pub status: Option<Status>,
+    /// Since when it has its status, in RFC 3339.
+    pub since: Option<String>,
+    /// Counts its changes, from 1.
+    pub version: Option<u32>,
+    /// Why the move was refused, as a stable code: `DLV-UNKNOWN`, `DLV-REPEATED`, `DLV-LATE`, `DLV-IMPOSSIBLE`.
+    pub code: Option<String>,
+    /// Why the move was refused, as a sentence; or the reason that came with it.
+    pub reason: Option<String>,
 }
 
 /// A movement of stock, as it was applied.

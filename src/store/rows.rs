@@ -1,9 +1,11 @@
 //! What stores answer with, from what they keep.
 
-use super::dead_letter::Letter;
+use super::dead_letter::{About, Letter};
 use super::delivery_line::DeliveryLine;
 use super::inventory::Stock;
 use super::ledger::{Head, Line};
+use super::life::Life;
+use super::moves::as_given;
 use super::schedule::date_of_day;
 use super::{
     BACKFILL, DeadLetterRow, DeadLetterState, DeliveryRow, EventId, Lifecycle, MovementRow, Original, OriginalRow, Row,
@@ -48,9 +50,10 @@ pub(crate) fn movement_row(topic: &Topic, head: Head, line: &Line<'_>, (product,
     })
 }
 
-pub(crate) fn delivery_row(topic: &Topic, partition: i32, line: &Line<'_>, delivery: &DeliveryLine<'_>) -> Row {
+/// A delivery as its line of the ledger tells of it: as it was scheduled.
+pub(crate) fn delivery_row(topic: &Topic, partition: i32, line: &Line<'_>, delivery: &DeliveryLine<'_>) -> DeliveryRow {
     let life = Lifecycle::scheduled(line.timestamp);
-    Row::Delivery(DeliveryRow {
+    DeliveryRow {
         delivery_id: line.event_id(topic, partition),
         order_id: line.order_id.to_owned(),
         product_id: delivery.product_id.to_owned(),
@@ -58,13 +61,25 @@ pub(crate) fn delivery_row(topic: &Topic, partition: i32, line: &Line<'_>, deliv
         status: life.status,
         scheduled_for: date_of_day(delivery.day).to_string(),
         since: instant(life.since),
-    })
+        reason: None,
+    }
+}
+
+/// The delivery after what it has made of itself since.
+pub(crate) fn after_moves(row: DeliveryRow, life: &Life) -> Result<DeliveryRow> {
+    let now = life.now()?;
+    let reason = life.moves.last().and_then(|last| last.reason.clone());
+    Ok(DeliveryRow { status: now.status, since: instant(now.since), reason, ..row })
 }
 
 pub(crate) fn letter_row(topic: &Topic, id: EventId, letter: Letter) -> DeadLetterRow {
     let spot = letter.first;
     let in_log = spot.partition != BACKFILL;
-    let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
+    let kept = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
+    let identity = match letter.about {
+        About::Order => kept,
+        About::Update => kept.map(as_given),
+    };
     DeadLetterRow {
         id,
         kind: letter.kind,

@@ -5,11 +5,13 @@
 //! Days are counted from 1970-01-01, in UTC; this file reads no clock.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::config::{ClientConfig, properties};
+use crate::{Error, ErrorCode, Result};
 
 /// How far ahead a delivery may be scheduled, in days. Beyond it the order is refused, so that a
 /// full calendar can neither be searched nor filled without end.
@@ -62,7 +64,45 @@ impl Default for DeliveryPolicy {
     }
 }
 
+impl FromStr for WorkingDays {
+    type Err = Error;
+
+    /// Reads `mon,tue,wed,thu,fri`: names of days or their beginnings, in any case.
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = || {
+            Error::new(ErrorCode::ConfigValue, format!("`{text}` names no days of the week"))
+                .remedy("write them as mon,tue,wed,thu,fri")
+        };
+        let days = text.split(',').map(|day| day.trim().parse::<chrono::Weekday>());
+        let days = days.collect::<Result<Vec<_>, _>>().map_err(|_| bad())?;
+        Self::new(days).ok_or_else(bad)
+    }
+}
+
 impl DeliveryPolicy {
+    /// The policy that settings ask for: `delivery.lead.days`, `delivery.working.days`, `delivery.daily.capacity`.
+    ///
+    /// ```
+    /// use orderflow::config::ClientConfig;
+    /// use orderflow::store::{DeliveryPolicy, WorkingDays};
+    /// let config = ClientConfig::new("kafka:9092").set("delivery.working.days", "Mon,Tue,Wed,Thu,Fri,Sat")?;
+    /// let policy = DeliveryPolicy::of_settings(&config.set("delivery.daily.capacity", "200")?)?;
+    /// assert_eq!(policy.working_days, WorkingDays::MONDAY_TO_SATURDAY);
+    /// assert_eq!((policy.lead_days, policy.daily_capacity), (2, Some(200)));
+    /// # Ok::<(), orderflow::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`]: `delivery.working.days` names no days of the week.
+    pub fn of_settings(config: &ClientConfig) -> Result<Self> {
+        let capacity = u32::try_from(config.number(&properties::DELIVERY_DAILY_CAPACITY)).unwrap_or(u32::MAX);
+        Ok(Self {
+            lead_days: u16::try_from(config.number(&properties::DELIVERY_LEAD_DAYS)).unwrap_or(u16::MAX),
+            working_days: config.text(&properties::DELIVERY_WORKING_DAYS).parse()?,
+            daily_capacity: (capacity > 0).then_some(capacity),
+        })
+    }
+
     /// The earliest day for an order of `date` whose record was written at `timestamp` milliseconds, if it has one.
     pub(crate) fn earliest(&self, date: NaiveDate, timestamp: Option<i64>) -> i32 {
         let written = timestamp.map_or(i32::MIN, day_of_millis);
@@ -112,6 +152,26 @@ impl Calendar {
         }
         self.shorten(earliest, limit);
         Ok(None)
+    }
+
+    /// A delivery is made no more: its day has room again, and is found by those that pass it by.
+    pub(crate) fn give_back(
+        &mut self,
+        policy: &DeliveryPolicy,
+        day: i32,
+        mut stored: impl FnMut(i32) -> Result<u32>,
+    ) -> Result<()> {
+        let state = self.day(day, &mut stored)?;
+        let was_full = policy.daily_capacity.is_some_and(|capacity| state.deliveries >= capacity);
+        state.deliveries = state.deliveries.saturating_sub(1);
+        state.changed = true;
+        // Only a full day is passed by.
+        if was_full {
+            for (_, before) in self.days.iter_mut().filter(|(before, _)| **before < day) {
+                before.onward = before.onward.map(|onward| onward.min(day));
+            }
+        }
+        Ok(())
     }
 
     /// The days that were booked since the last call, with their deliveries.
@@ -226,10 +286,45 @@ mod tests {
     fn a_week_without_working_days_cannot_be_made() {
         assert_eq!(WorkingDays::new([]), None);
         assert_eq!(WorkingDays::new([Weekday::Mon, Weekday::Tue]), Some(WorkingDays(3)));
+        assert_eq!("tuesday, MON".parse::<WorkingDays>().unwrap(), WorkingDays(3));
+        assert!(["", "mon,,tue", "someday"].iter().all(|text| text.parse::<WorkingDays>().is_err()));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
+
+        #[test]
+        fn a_day_that_is_given_back_is_booked_again_before_later_ones_and_none_is_overbooked(
+            capacity in 1_u32..4,
+            asked in prop::collection::vec((0_i32..25, prop::option::weighted(0.4, any::<prop::sample::Index>())), 0..150),
+        ) {
+            let policy = DeliveryPolicy { daily_capacity: Some(capacity), ..DeliveryPolicy::default() };
+            // Another calendar is asked half of the time, as after a restart: it knows what the first has stored.
+            let (mut calendar, mut model, mut booked) = (Calendar::default(), HashMap::<i32, u32>::new(), Vec::new());
+            for (number, (earliest, cancelled)) in asked.into_iter().enumerate() {
+                if number % 10 == 9 {
+                    calendar = Calendar::default();
+                }
+                let stored = model.clone();
+                let stored = |day: i32| Ok(stored.get(&day).copied().unwrap_or(0));
+                if let (Some(which), false) = (cancelled, booked.is_empty()) {
+                    let day = booked.swap_remove(which.index(booked.len()));
+                    calendar.give_back(&policy, day, stored).unwrap();
+                    *model.get_mut(&day).unwrap() -= 1;
+                    continue;
+                }
+                let expected = (earliest..).find(|day| {
+                    policy.working_days.has(*day) && model.get(day).copied().unwrap_or(0) < capacity
+                });
+                prop_assert_eq!(calendar.book(&policy, earliest, stored).unwrap(), expected);
+                let day = expected.unwrap();
+                booked.push(day);
+                *model.entry(day).or_default() += 1;
+                prop_assert!(model.values().all(|deliveries| *deliveries <= capacity));
+            }
+            let days: Vec<_> = calendar.take_changed();
+            prop_assert!(days.iter().all(|(day, deliveries)| model.get(day) == Some(deliveries)));
+        }
 
         #[test]
         fn the_calendar_equals_a_plain_search(capacity in 1_u32..4, asked in prop::collection::vec(0_i32..40, 0..150)) {

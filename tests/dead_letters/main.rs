@@ -18,3 +18,4 @@ mod replay;
 mod retry_topic;
 #[path = "../support/mod.rs"]
 mod support;
+mod updates;

@@ -25,7 +25,9 @@ use libtest_mimic::{Arguments, Trial};
 use crate::home::Postgres;
 use crate::server::{Server, programs};
 use crate::store_support::cases::model::{run, steps};
-use crate::store_support::{asking_cases, event_cases, forget_cases, letter_cases, model_cases, rule_cases};
+use crate::store_support::{
+    asking_cases, event_cases, forget_cases, letter_cases, model_cases, move_cases, rule_cases,
+};
 
 /// The server that most cases share.
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -83,6 +85,7 @@ fn main() -> ExitCode {
         event_cases!(on_postgres),
         forget_cases!(on_postgres),
         asking_cases!(on_postgres),
+        move_cases!(on_postgres),
         model_cases!(on_postgres),
         vec![model],
         own::cases(),

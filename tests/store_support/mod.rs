@@ -237,3 +237,13 @@ macro_rules! model_cases {
     };
 }
 pub(crate) use model_cases;
+
+/// Hands the cases of `moves` to a macro.
+macro_rules! move_cases {
+    ($with:ident) => {
+        $with! { moves:
+            an_update_moves_its_delivery_once_and_what_cannot_be_is_recorded, updates_keep_the_rules_of_positions, an_updates_identity_has_nothing_to_do_with_an_orders, a_cancelled_delivery_gives_its_day_back, an_update_that_came_before_its_delivery_is_replayed_in_the_logs_order, a_move_by_command_is_made_once_or_refused_and_changes_nothing, deliveries_are_found_by_name_among_thousands
+        }
+    };
+}
+pub(crate) use move_cases;

@@ -204,7 +204,7 @@ fn read_movement(member: &Member<'_>) -> Result<Option<Movement>, Violation> {
 }
 
 /// `null` is as good as no text. The sentences do not quote the value: it tells about a person.
-fn read_text(member: &Member<'_>, pointer: &'static str) -> Result<Option<CompactString>, Violation> {
+pub(super) fn read_text(member: &Member<'_>, pointer: &'static str) -> Result<Option<CompactString>, Violation> {
     if member.is_null() {
         return Ok(None);
     }
@@ -223,7 +223,7 @@ fn unknown_type(member: &Member<'_>) -> Violation {
     Violation::new(ViolationCode::TypeUnknown, sentence).at("/type").offset_by(member.offset)
 }
 
-fn duplicate(parent: &str, member: &Member<'_>) -> Violation {
+pub(super) fn duplicate(parent: &str, member: &Member<'_>) -> Violation {
     let sentence = format!("the field {} is there twice", quoted(&member.key));
     let pointer = format!("{parent}/{}", member.key.replace('~', "~0").replace('/', "~1"));
     Violation::new(ViolationCode::FieldDuplicate, sentence).at(pointer).offset_by(member.offset)
@@ -239,7 +239,7 @@ fn retyped(violation: Violation, pointer: &'static str) -> Violation {
 }
 
 /// Keeps an unknown field as `"key":value`.
-fn push_member(member: &Member<'_>, extra: &mut String) {
+pub(super) fn push_member(member: &Member<'_>, extra: &mut String) {
     if !extra.is_empty() {
         extra.push(',');
     }

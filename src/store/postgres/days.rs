@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::Type;
 
 use super::effect::{At, Decision, Effect};
+use super::keeper::Keeper;
 use super::link::{Link, count_of, get};
+use super::moves::Moving;
 use crate::Result;
 use crate::order::DeliveryOrder;
 use crate::store::delivery_line::{DeliveryLine, NO_DAY};
@@ -67,6 +69,10 @@ impl Effect for Deliveries {
         let out = row.order(at.offset, at.timestamp, at.identity, order.order_id());
         DeliveryLine::write(order, day, &mut self.value, out);
         Ok(Decision::Applied)
+    }
+
+    fn moves(keeper: &Keeper<Self>) -> Option<Keeper<Moving>> {
+        Some(super::moves::keeper(keeper))
     }
 
     async fn write(&mut self, link: Link<'_>) -> Result<()> {

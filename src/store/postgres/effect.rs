@@ -3,11 +3,14 @@
 use std::fmt;
 use std::future::Future;
 
+use super::keeper::Keeper;
 use super::link::Link;
+use super::moves::Moving;
 use crate::Result;
 use crate::order::{Identity, Order};
 use crate::store::OutboxRow;
-use crate::store::ledger::LedgerWriter;
+use crate::store::dead_letter::About;
+use crate::store::ledger::{LedgerWriter, Lines};
 use crate::store::pack::Unpack;
 
 /// The effect of one order type in one transaction: what it touches is locked and read at once, decided order by order in
@@ -19,6 +22,8 @@ pub(super) trait Effect: fmt::Debug + Send + Sync + Sized + 'static {
     type Policy: Clone + fmt::Debug + Default + Send + Sync + 'static;
     /// Whether what is applied is an event for the outbox.
     const ANNOUNCED: bool;
+    /// What its letters and the ledger's lines are about.
+    const ABOUT: About = About::Order;
 
     /// Locks and reads what these orders touch, in one order for all transactions.
     fn load(
@@ -43,6 +48,19 @@ pub(super) trait Effect: fmt::Debug + Send + Sync + Sized + 'static {
 
     /// Writes what changed.
     fn write(&mut self, link: Link<'_>) -> impl Future<Output = Result<()>> + Send;
+
+    /// The keeper of the moves of what is kept here. `None`, which is the default: nothing moves.
+    fn moves(_keeper: &Keeper<Self>) -> Option<Keeper<Moving>> {
+        None
+    }
+}
+
+/// What the lines of the ledger are that an effect writes.
+pub(super) fn lines_of<E: Effect>() -> Lines {
+    match E::ABOUT {
+        About::Order => Lines::Orders,
+        About::Update => Lines::Moves,
+    }
 }
 
 /// Where an order is, and when.

@@ -17,9 +17,10 @@ use super::settings::PostgresSettings;
 use super::stock::Inventory;
 use super::{fault, schema};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
+use crate::store::moves::ask;
 use crate::store::{
-    Applied, BackOffice, Batch, DeliveryPolicy, Position, ReorderLevels, Start, Store, StoreIdentity, StoreReader,
-    Topic,
+    Applied, BackOffice, Batch, DeliveryPolicy, EventId, MoveRow, Position, ReorderLevels, Start, Status, Store,
+    StoreIdentity, StoreReader, Topic,
 };
 use crate::{ErrorCode, Result};
 
@@ -133,6 +134,21 @@ impl PostgresDeliveries {
         policy: DeliveryPolicy,
     ) -> Result<Self> {
         Ok(store::<Deliveries>(open(url, group, DeliveryOrder::TYPE, settings).await?, policy))
+    }
+}
+
+impl PostgresDeliveries {
+    /// Moves a delivery now, as `orders deliveries set` does. What a partner's updates say is read by a consumer.
+    ///
+    /// A delivery makes each move once, so a repeated call is refused and changes nothing; the row says why.
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`]: the reason is longer than 1,000 bytes. Otherwise as [`Store::apply`].
+    ///
+    /// # Cancel safety
+    /// It may be moved all the same; call again.
+    pub async fn move_delivery(&self, delivery: EventId, to: Status, reason: Option<&str>) -> Result<MoveRow> {
+        ask(self.back_office(), delivery, (to, reason)).await
     }
 }
 

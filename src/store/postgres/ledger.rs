@@ -9,6 +9,10 @@ use crate::store::ledger::{Head, LedgerWriter};
 
 const LEDGER: &str = "INSERT INTO ledger (topic, partition, version, part, orders)
                       SELECT $1, * FROM unnest($2, $3, $4, $5)";
+/// Deliveries may be looked for by name.
+const DELIVERIES: &str = "WITH kept AS (INSERT INTO ledger (topic, partition, version, part, orders)
+                            SELECT $1, * FROM unnest($2, $3, $4, $5) RETURNING id)
+                          INSERT INTO unprinted SELECT id FROM kept";
 const SCHEDULED: &str =
     "INSERT INTO scheduled (topic, partition, version, ledger_rows) SELECT $1, * FROM unnest($2, $3, $4)";
 
@@ -74,6 +78,7 @@ impl Ledger {
             (&self.parts as _, Type::INT4_ARRAY),
             (&self.rows as _, Type::BYTEA_ARRAY),
         ];
-        futures::try_join!(link.run(LEDGER, &values), tell).map(drop)
+        let keep = if announced { DELIVERIES } else { LEDGER };
+        futures::try_join!(link.run(keep, &values), tell).map(drop)
     }
 }

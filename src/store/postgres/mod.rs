@@ -11,6 +11,7 @@
 
 mod address;
 mod base;
+mod command;
 mod days;
 mod effect;
 mod fault;
@@ -21,10 +22,12 @@ mod keeper;
 mod ledger;
 mod letters;
 mod link;
+mod moves;
 mod office;
 mod page;
 mod pool;
 mod positions;
+mod prints;
 mod recall;
 mod replay;
 mod schema;

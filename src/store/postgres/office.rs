@@ -21,10 +21,11 @@ use super::shards::{self, SCHEDULED};
 use super::topics::Topics;
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::ledger::LedgerReader;
+use crate::store::moves::check_reason;
 use crate::store::tidings::scheduled;
 use crate::store::{
-    BACKFILL, BackOffice, Backlog, Done, EventId, Leases, LowStock, Mark, Operation, Origin, Original, OutboxRow, Row,
-    SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
+    BACKFILL, BackOffice, Backlog, Done, EventId, Leases, LowStock, Mark, Moves, Operation, Origin, Original,
+    OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -101,6 +102,12 @@ impl<E: Effect> BackOffice for Keeper<E> {
     fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>> {
         let work = async move {
             match operation {
+                Operation::Move { delivery, to, reason } => {
+                    check_reason(reason.as_deref())?;
+                    let sentence = "the store keeps no deliveries that could be moved";
+                    let moves = E::moves(self).ok_or_else(|| Error::new(ErrorCode::StoreForeign, sentence))?;
+                    Ok(vec![Row::Moved(moves.move_now(delivery, to, reason).await?)])
+                }
                 Operation::Pause { topic, partition } => {
                     self.steer()?.pause(&topic, partition)?;
                     Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true, reason: None })])
@@ -121,7 +128,7 @@ impl<E: Effect> BackOffice for Keeper<E> {
                         .remedy("use pg_dump, or the server's own backups"))
                 }
                 Operation::Replay { .. } | Operation::Fix { .. } | Operation::Discard { .. } => {
-                    self.operate_letters(operation).await
+                    self.operate_all_letters(operation).await
                 }
             }
         };
@@ -130,6 +137,10 @@ impl<E: Effect> BackOffice for Keeper<E> {
 
     fn obey(&self, steering: Weak<dyn Steering>) {
         *self.base.steering.lock().unwrap_or_else(PoisonError::into_inner) = Some(steering);
+    }
+
+    fn moves(&self) -> Option<Arc<dyn Moves>> {
+        E::moves(self).map(|moves| Arc::new(moves) as Arc<dyn Moves>)
     }
 
     fn path(&self) -> Option<PathBuf> {

@@ -2,6 +2,8 @@
 //!
 //! Each page is read in a transaction of its own, so that a slow reader holds nothing open.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::types::Type;
 
 use super::base::Base;
@@ -9,6 +11,7 @@ use super::days::Deliveries;
 use super::effect::Effect;
 use super::letters::id_of;
 use super::link::{Link, count_of, get};
+use super::moves::name_of;
 use super::positions::{self, column};
 use super::stock::Inventory;
 use super::topics::Topics;
@@ -18,10 +21,13 @@ use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::delivery_line::DeliveryLine;
 use crate::store::inventory::{Stock, read_movement};
-use crate::store::ledger::LedgerReader;
+use crate::store::ledger::{Head, LedgerReader, Lines};
+use crate::store::life::Life;
 use crate::store::pack::Unpack;
 use crate::store::ranges::Ranges;
-use crate::store::rows::{delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row};
+use crate::store::rows::{
+    after_moves, delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row,
+};
 use crate::store::standing::Standing;
 use crate::store::{ADOPTED, AppliedSince, BACKFILL, EventId, IdentityRow, PositionRow, Query, Row, Topic};
 
@@ -40,6 +46,7 @@ const LEDGER_OF: &str =
     "SELECT id, orders FROM ledger WHERE id > $1 AND topic = $3 AND partition = $4 ORDER BY id LIMIT $2";
 const LETTERS: &str = "SELECT id, letter FROM dead_letters WHERE id > $1 AND (state = 0 OR $3) ORDER BY id LIMIT $2";
 const LETTER: &str = "SELECT id, letter, record FROM dead_letters WHERE id = $1";
+const LIVES: &str = "SELECT id, life FROM lives WHERE id = ANY($1)";
 const STARTS: &str = "SELECT set_at, reason, closed FROM starts WHERE topic = $1 AND partition = $2 ORDER BY version";
 
 /// Where the next page begins.
@@ -138,12 +145,40 @@ async fn movements(link: Link<'_>, orders: &[String], cursor: Option<&Cursor>) -
 }
 
 async fn deliveries(link: Link<'_>, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
+    let (rows, next) = scheduled(link, orders, cursor).await?;
+    Ok((as_they_are(link, rows).await?, next))
+}
+
+/// Deliveries after what they have made of themselves.
+async fn as_they_are(link: Link<'_>, rows: Vec<Row>) -> Result<Vec<Row>> {
+    let name = |row: &Row| match row {
+        Row::Delivery(row) => Some(row.delivery_id.as_bytes().to_vec()),
+        _ => None,
+    };
+    let names: Vec<Vec<u8>> = rows.iter().filter_map(name).collect();
+    let mut lives = BTreeMap::new();
+    for row in &link.rows(LIVES, &[(&names, Type::BYTEA_ARRAY)]).await? {
+        lives.insert(name_of(get(row, 0)?)?, Life::decode(get(row, 1)?)?);
+    }
+    let moved = rows.into_iter().map(|row| match row {
+        Row::Delivery(row) => match lives.get(&row.delivery_id) {
+            Some(life) => after_moves(row, life).map(Row::Delivery),
+            None => Ok(Row::Delivery(row)),
+        },
+        other => Ok(other),
+    });
+    moved.collect()
+}
+
+async fn scheduled(link: Link<'_>, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
     ledger(link, cursor, |topic, row, rows| {
-        let partition = row.head().partition;
-        while let Some(line) = row.line()? {
+        let Head { partition, lines, .. } = row.head();
+        while lines == Lines::Orders
+            && let Some(line) = row.line()?
+        {
             let delivery = DeliveryLine::read(row.rest())?;
             if is_asked(orders, line.order_id) {
-                rows.push(delivery_row(topic, partition, &line, &delivery));
+                rows.push(Row::Delivery(delivery_row(topic, partition, &line, &delivery)));
             }
         }
         Ok(())
@@ -291,7 +326,7 @@ async fn applied_since<E: Effect>(
                 let found = if line.identity.is_some() { &mut known } else { &mut nameless };
                 found.insert(line.offset, line.offset.saturating_add(1));
             }
-            skip::<E>(row.rest())?;
+            row.skip(skip::<E>)?;
         }
         Ok(())
     })

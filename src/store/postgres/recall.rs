@@ -36,7 +36,7 @@ pub(super) async fn recall<E: Effect>(
         let mut row = LedgerReader::new(get(row, 0)?)?;
         while let Some(line) = row.line()? {
             applied.insert(line.offset);
-            E::skip(row.rest())?;
+            row.skip(E::skip)?;
         }
     }
     let mut failed = match causes.first() {

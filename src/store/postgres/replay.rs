@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
+use futures::FutureExt;
 use tokio_postgres::types::Type;
 
-use super::effect::{At, Decision, Effect};
+use super::effect::{At, Decision, Effect, lines_of};
 use super::identities::{Verdict, Wanted};
 use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
@@ -19,7 +20,7 @@ use super::transaction::{Terms, Told, write};
 use crate::order::{Identity, Order, Violation};
 use crate::place::TopicId;
 use crate::store::applied::LogTime;
-use crate::store::dead_letter::{Letter, decode_original};
+use crate::store::dead_letter::{About, Letter, decode_original};
 use crate::store::ledger::{Head, LedgerWriter};
 use crate::store::standing::Standing;
 use crate::store::{
@@ -59,6 +60,26 @@ impl<E: Effect> Keeper<E> {
         };
         self.tell(rows.1);
         Ok(rows.0.into_iter().map(Row::Replayed).collect())
+    }
+
+    /// Letters of orders first, then those of updates, in a transaction of their own.
+    pub(super) async fn operate_all_letters(&self, operation: Operation) -> Result<Vec<Row>> {
+        let Some(moves) = E::moves(self) else { return self.operate_letters(operation).await };
+        let ids = match &operation {
+            Operation::Replay { ids, .. } => ids.clone(),
+            _ => Vec::new(),
+        };
+        let mut rows = self.operate_letters(operation.clone()).await?;
+        if !matches!(operation, Operation::Discard { .. }) {
+            moves.take_prints().await?;
+            rows.extend(moves.operate_letters(operation).boxed().await?);
+        }
+        let place = |row: &Row| match row {
+            Row::Replayed(row) => ids.iter().position(|id| *id == row.id),
+            _ => None,
+        };
+        rows.sort_by_key(place);
+        Ok(rows)
     }
 
     async fn try_letters(&self, operation: Operation) -> Result<Told<Vec<ReplayRow>>> {
@@ -131,10 +152,10 @@ async fn replay<E: Effect>(
     )?;
     let lost = || Error::new(ErrorCode::StoreIo, "a position was not locked").retriable();
     let stand = stands.get(&BACKFILL).ok_or_else(lost)?;
-    let (changes, answers, candidates) = sort_out::<E::Order>(wish, &found, terms.now);
+    let (changes, answers, candidates) = sort_out::<E::Order>(wish, &found, (terms.now, E::ABOUT));
     let (verdict, effect) = prepare(link, terms, &candidates, LogTime(log)).await?;
     let (before, version) = (stand.standing.position.next, stand.standing.position.version.saturating_add(1));
-    let head = Head { topic, partition: BACKFILL, version };
+    let head = Head { topic, partition: BACKFILL, version, lines: lines_of::<E>() };
     let mut trial = Trial { head, effect, verdict, changes, answers, next: before, now: terms.now };
     let ledger = trial.each(&candidates, LogTime(log))?;
     let Trial { mut effect, verdict, changes, answers, next, .. } = trial;
@@ -249,15 +270,24 @@ impl<E: Effect> Trial<E> {
 
 type Answers = BTreeMap<EventId, (Replayed, String)>;
 
-/// What can be answered at once, what fails again, and what is to be tried.
-fn sort_out<O: Order>(wish: &Wish, found: &Found, now: i64) -> (Vec<Change>, Answers, Vec<Candidate<O>>) {
+/// What can be answered at once, what fails again, and what is to be tried: letters about this only.
+fn sort_out<O: Order>(
+    wish: &Wish,
+    found: &Found,
+    (now, about): (i64, About),
+) -> (Vec<Change>, Answers, Vec<Candidate<O>>) {
     let (mut changes, mut answers, mut candidates) = (Vec::new(), Answers::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for id in wish.ids.iter().copied().filter(|id| seen.insert(*id)) {
         let Some((letter, record)) = found.get(&id) else {
-            answers.insert(id, (Replayed::Fail, "there is no such dead letter".to_owned()));
+            if about == About::Order {
+                answers.insert(id, (Replayed::Fail, "there is no such dead letter".to_owned()));
+            }
             continue;
         };
+        if letter.about != about {
+            continue;
+        }
         if !letter.is_open() {
             answers.insert(id, (Replayed::Duplicate, format!("it is {} already", letter.state)));
             continue;
@@ -283,6 +313,11 @@ fn sort_out<O: Order>(wish: &Wish, found: &Found, now: i64) -> (Vec<Change>, Ans
                 changes.push(failed_again(id, letter.clone(), (code, reason), now));
             }
         }
+    }
+    if about == About::Update {
+        // What came first goes first, so that a delivery's updates follow on each other.
+        let place = |one: &Candidate<O>| (one.letter.first.topic, one.letter.first.partition, one.letter.first.offset);
+        candidates.sort_by_key(place);
     }
     (changes, answers, candidates)
 }

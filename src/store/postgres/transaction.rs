@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::effect::{At, Decision, Effect};
+use super::effect::{At, Decision, Effect, lines_of};
 use super::identities::{Verdict, Wanted};
 use super::ledger::Ledger;
 use super::letters::{Change, Desk, KnownLetters};
@@ -213,7 +213,7 @@ impl<E: Effect> Walk<'_, E> {
         let standing = &stand.standing;
         let (first, mut counts) = (standing.first_with(part), standing.counts);
         let version = standing.position.version.saturating_add(1);
-        let head = Head { topic: self.topic.1, partition: part.partition, version };
+        let head = Head { topic: self.topic.1, partition: part.partition, version, lines: lines_of::<E>() };
         let mut row = LedgerWriter::new(head, Vec::new());
         self.effect.begin_row();
         let mut outcomes = Vec::with_capacity(part.entries.len());
@@ -320,7 +320,7 @@ impl<E: Effect> Walk<'_, E> {
 
     fn file(&mut self, partition: i32, entry: &Entry<E::Order>, kind: DeadLetterKind, cause: DeadLetter) -> Outcome {
         let spot = Spot { topic: self.topic.1, partition, offset: entry.offset };
-        let letter = letter_of(kind, &cause, entry.identity.as_ref(), (spot, entry.timestamp), self.now);
+        let letter = letter_of((kind, E::ABOUT), &cause, entry.identity.as_ref(), (spot, entry.timestamp), self.now);
         let DeadLetter { code, reason, original, .. } = cause;
         self.changes.push(Change::file(self.id(partition, entry), letter, &original));
         match kind {

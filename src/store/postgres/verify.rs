@@ -12,6 +12,7 @@ use super::base::Base;
 use super::days::Deliveries;
 use super::effect::Effect;
 use super::link::{Link, count_of, get};
+use super::moves::{known, name_of};
 use super::page::each_row;
 use super::positions::{self, column};
 use super::stock::Inventory;
@@ -19,8 +20,10 @@ use super::topics::Topics;
 use crate::Result;
 use crate::order::{InventoryOrder, Order};
 use crate::store::dead_letter::Letter;
-use crate::store::delivery_line::DeliveryLine;
+use crate::store::delivery_line::{DeliveryLine, MoveLine};
 use crate::store::inventory::{Stock, read_movement};
+use crate::store::ledger::Lines;
+use crate::store::life::Life;
 use crate::store::schedule::date_of_day;
 use crate::store::standing::Standing;
 use crate::store::{Audit, Counts};
@@ -35,6 +38,8 @@ const COUNTED: &str =
                          (SELECT count(*) FROM identities) + (SELECT count(*) FROM opaque_identities)
                        FROM positions";
 const LETTERS: &str = "SELECT id, letter, record IS NULL FROM dead_letters WHERE id > $1 ORDER BY id LIMIT 2000";
+const LIVES: &str = "SELECT lives.id, life, orders FROM lives
+                     LEFT JOIN ledger ON ledger.id = lives.row WHERE lives.id > $1 ORDER BY lives.id LIMIT 2000";
 const ROOM: &str = "SELECT value FROM counters WHERE name = 'letter_bytes'";
 const EVENTS: &str = "SELECT count(*) FROM outbox
                       WHERE letter IS NOT NULL AND NOT EXISTS (SELECT FROM dead_letters WHERE id = outbox.letter)";
@@ -95,7 +100,7 @@ impl Auditor<'_> {
         each_row(self.link, None, |row| {
             let lines = applied.entry((row.head().topic, row.head().partition)).or_default();
             while row.line()?.is_some() {
-                E::skip(row.rest())?;
+                row.skip(E::skip)?;
                 *lines += 1;
             }
             Ok(())
@@ -192,16 +197,25 @@ impl Auditor<'_> {
         }
     }
 
-    /// Each day has as many deliveries as were scheduled for it.
+    /// Each day has as many deliveries as were scheduled for it and not cancelled.
     async fn days(&mut self) -> Result<()> {
-        let mut days: BTreeMap<i32, u64> = BTreeMap::new();
+        let (mut days, mut moves): (BTreeMap<i32, u64>, u64) = Default::default();
         each_row(self.link, None, |row| {
+            let lines = row.head().lines;
             while row.line()?.is_some() {
-                *days.entry(DeliveryLine::read(row.rest())?.day).or_default() += 1;
+                match lines {
+                    Lines::Orders => *days.entry(DeliveryLine::read(row.rest())?.day).or_default() += 1,
+                    Lines::Moves => {
+                        MoveLine::read(row.rest())?;
+                        moves += 1;
+                    }
+                }
             }
             Ok(())
         })
         .await?;
+        let made = self.lives(&mut days).await?;
+        self.compare("moves of deliveries", moves, made);
         for row in self.link.rows("SELECT day, deliveries FROM days ORDER BY day", &[]).await? {
             let day = get(&row, 0)?;
             let found = days.remove(&day).unwrap_or(0);
@@ -211,6 +225,31 @@ impl Auditor<'_> {
             self.compare(&format!("deliveries on {}", date_of_day(day)), 0, found);
         }
         Ok(())
+    }
+
+    /// Each delivery that has moved is on its line, and a day has none that is cancelled. How many moves were made.
+    async fn lives(&mut self, days: &mut BTreeMap<i32, u64>) -> Result<u64> {
+        let topics = Topics::load(self.link).await?;
+        let (mut made, mut after) = (0_u64, Vec::new());
+        loop {
+            let rows = self.link.rows(LIVES, &[(&after, Type::BYTEA)]).await?;
+            for row in &rows {
+                after = get(row, 0)?;
+                let (id, life) = (name_of(&after)?, Life::decode(get(row, 1)?)?);
+                made = made.saturating_add(life.moves.len() as u64);
+                if life.is_cancelled()
+                    && let Some(day) = days.get_mut(&life.day)
+                {
+                    *day = day.saturating_sub(1);
+                }
+                if let Err(error) = known(&topics, id, &life, get(row, 2)?) {
+                    self.problem(format!("delivery {id}: {error}"));
+                }
+            }
+            if rows.is_empty() {
+                return Ok(made);
+            }
+        }
     }
 
     /// The set of identities has as many as were settled and not forgotten.

@@ -37,11 +37,7 @@ pub(super) fn applied_since(
                 let found = if line.identity.is_some() { &mut known } else { &mut nameless };
                 found.insert(line.offset, line.offset.saturating_add(1));
             }
-            if is_inventory {
-                Inventory::skip(row.rest())?
-            } else {
-                Deliveries::skip(row.rest())?
-            };
+            row.skip(if is_inventory { Inventory::skip } else { Deliveries::skip })?;
         }
     }
     Ok(AppliedSince { with_identity: known.count(), without_identity: nameless.count() })

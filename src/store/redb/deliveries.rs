@@ -1,15 +1,18 @@
 //! Deliveries in redb: each is a line of the ledger, and each day knows how many it has.
 
-use redb::Table;
+use redb::{ReadableTable, Table};
 
 use super::effect::{At, Decision, Effect, EffectTable, Written};
 use super::fault::fault;
-use crate::order::DeliveryOrder;
+use super::prints::{catch_up, search};
+use super::transaction::Settling;
+use crate::order::{DeliveryOrder, DeliveryUpdate};
 use crate::store::delivery_line::{DeliveryLine, NO_DAY};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
+use crate::store::life::Life;
 use crate::store::pack::Unpack;
 use crate::store::schedule::Calendar;
-use crate::store::{DeliveryPolicy, HORIZON_DAYS};
+use crate::store::{Applied, Batch, DeliveryPolicy, EventId, HORIZON_DAYS, Move, MoveRow};
 use crate::{Error, ErrorCode, Result};
 
 /// Deliveries to customers.
@@ -18,6 +21,40 @@ pub(super) struct Deliveries {
     policy: DeliveryPolicy,
     calendar: Calendar,
     value: Vec<u8>,
+    /// Deliveries that were found for the transaction under way, by name.
+    found: Vec<(EventId, Life)>,
+}
+
+impl Deliveries {
+    /// Those of these names that have no life yet are looked for, all at once.
+    fn look_for(settling: &mut Settling<'_, '_, Self>, mut wanted: Vec<EventId>) -> Result<()> {
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut strangers = Vec::new();
+        for id in wanted {
+            if settling.tables.lives.get(id.as_bytes().as_slice()).map_err(fault)?.is_none() {
+                strangers.push(id);
+            }
+        }
+        settling.memory.effect.found = match strangers.is_empty() {
+            true => Vec::new(),
+            false => {
+                catch_up(settling.tables, &settling.memory.topics)?;
+                search(settling.tables, &settling.memory.topics, strangers)?
+            }
+        };
+        Ok(())
+    }
+
+    /// The delivery of this name, if it was looked for and is there.
+    pub(super) fn found(&self, id: EventId) -> Option<&Life> {
+        self.found.iter().find(|(found, _)| *found == id).map(|(_, life)| life)
+    }
+
+    /// A day has one delivery less.
+    pub(super) fn give_back(&mut self, day: i32, table: &impl EffectTable) -> Result<()> {
+        self.calendar.give_back(&self.policy, day, |day| deliveries_on(table, day))
+    }
 }
 
 impl Effect for Deliveries {
@@ -27,7 +64,7 @@ impl Effect for Deliveries {
     const ANNOUNCED: bool = true;
 
     fn new(policy: &DeliveryPolicy) -> Self {
-        Self { policy: *policy, calendar: Calendar::default(), value: Vec::new() }
+        Self { policy: *policy, calendar: Calendar::default(), value: Vec::new(), found: Vec::new() }
     }
 
     fn recover(&mut self, _row: &mut LedgerReader<'_>, _table: &impl EffectTable) -> Result<()> {
@@ -62,7 +99,29 @@ impl Effect for Deliveries {
         for (day, deliveries) in self.calendar.take_changed() {
             table.insert(day_key(day).as_slice(), deliveries.to_le_bytes().as_slice()).map_err(fault)?;
         }
+        self.found.clear();
         Ok(Written::Folded)
+    }
+
+    fn updates(settling: Settling<'_, '_, Self>, batch: Batch<DeliveryUpdate>) -> Result<Applied> {
+        settling.batch(batch)
+    }
+
+    fn find(settling: &mut Settling<'_, '_, Self>, deliveries: Vec<EventId>) -> Result<()> {
+        Self::look_for(settling, deliveries)
+    }
+
+    fn update(
+        settling: &mut Settling<'_, '_, Self>,
+        update: &DeliveryUpdate,
+        at: At<'_>,
+        row: &mut LedgerWriter,
+    ) -> Result<Decision> {
+        settling.update(update, at, row)
+    }
+
+    fn move_now(settling: Settling<'_, '_, Self>, delivery: EventId, asked: Move) -> Result<MoveRow> {
+        settling.by_command(delivery, asked)
     }
 }
 

@@ -5,11 +5,13 @@ use std::fmt;
 use redb::{ReadableTable, Table, TableDefinition};
 
 use super::tables::Blobs;
-use crate::Result;
-use crate::order::{Identity, Order};
-use crate::store::OutboxRow;
+use super::transaction::Settling;
+use crate::order::{DeliveryUpdate, Identity, Order};
+use crate::store::dead_letter::About;
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::pack::Unpack;
+use crate::store::{Applied, Batch, EventId, Move, MoveRow, OutboxRow};
+use crate::{Error, ErrorCode, Result};
 
 /// The effect's own table, for reading.
 pub(super) trait EffectTable: ReadableTable<&'static [u8], &'static [u8]> {}
@@ -55,6 +57,71 @@ pub(super) trait Effect: fmt::Debug + Send + Sized + 'static {
 
     /// Ends a transaction. Returns whether the table now knows of everything that is in the ledger.
     fn write(&mut self, table: &mut Table<'_, &'static [u8], &'static [u8]>) -> Result<Written>;
+
+    /// Settles updates of deliveries. An effect without deliveries refuses them, as all that follows.
+    fn updates(settling: Settling<'_, '_, Self>, batch: Batch<DeliveryUpdate>) -> Result<Applied> {
+        drop((settling, batch));
+        Err(nothing_moves())
+    }
+
+    /// Finds the deliveries that are about to be moved.
+    fn find(settling: &mut Settling<'_, '_, Self>, deliveries: Vec<EventId>) -> Result<()> {
+        drop((settling, deliveries));
+        Err(nothing_moves())
+    }
+
+    /// Makes the move of an update whose delivery was looked for, with its line in the ledger.
+    fn update(
+        settling: &mut Settling<'_, '_, Self>,
+        update: &DeliveryUpdate,
+        at: At<'_>,
+        row: &mut LedgerWriter,
+    ) -> Result<Decision> {
+        let _ = (settling, update, at, row);
+        Err(nothing_moves())
+    }
+
+    /// Makes a move that an operator asks for.
+    fn move_now(settling: Settling<'_, '_, Self>, delivery: EventId, asked: Move) -> Result<MoveRow> {
+        drop((settling, delivery, asked));
+        Err(nothing_moves())
+    }
+}
+
+fn nothing_moves() -> Error {
+    Error::new(ErrorCode::StoreForeign, "the store keeps no deliveries that could be moved")
+}
+
+/// How records of one kind are settled in a store with this effect.
+pub(super) trait Settles<O: Order>: Effect {
+    /// What the letters and the ledger's lines of such records are about.
+    const ABOUT: About;
+
+    /// Makes ready what all records of a batch need.
+    fn prepare(settling: &mut Settling<'_, '_, Self>, batch: &Batch<O>) -> Result<()>;
+
+    /// Decides one record: applied, with its line in the ledger, or refused.
+    fn settle(settling: &mut Settling<'_, '_, Self>, order: &O, at: At<'_>, row: &mut LedgerWriter)
+    -> Result<Decision>;
+}
+
+impl<E: Effect> Settles<E::Order> for E {
+    const ABOUT: About = About::Order;
+
+    #[inline]
+    fn prepare(_: &mut Settling<'_, '_, Self>, _: &Batch<E::Order>) -> Result<()> {
+        Ok(())
+    }
+
+    #[inline]
+    fn settle(
+        settling: &mut Settling<'_, '_, Self>,
+        order: &E::Order,
+        at: At<'_>,
+        row: &mut LedgerWriter,
+    ) -> Result<Decision> {
+        settling.memory.effect.decide(order, at, &settling.tables.effect, row)
+    }
 }
 
 /// Where an order is, and when.

@@ -24,8 +24,8 @@ use super::shared::Shared;
 use super::tables::Tables;
 use super::transaction::Settling;
 use crate::error::told;
-use crate::order::Order;
-use crate::store::{Applied, Batch, Done, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
+use crate::order::{DeliveryUpdate, Order};
+use crate::store::{Applied, Batch, Done, Move, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many calls may wait for the thread; then callers wait.
@@ -41,6 +41,7 @@ pub(super) enum Command<O> {
     Start(Topic, Start, oneshot::Sender<Result<Position>>),
     Published(Vec<Done>, oneshot::Sender<Result<()>>),
     Operate(Operation, oneshot::Sender<Result<Vec<Row>>>),
+    Move(Batch<DeliveryUpdate>, oneshot::Sender<Result<Applied>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -117,6 +118,9 @@ impl<E: Effect> Engine<E> {
             Command::Published(events, answer) => {
                 drop(answer.send(self.write(|settling| settling.published(&events))));
             }
+            Command::Move(batch, answer) => {
+                drop(answer.send(self.write(|settling| E::updates(settling, batch))));
+            }
             Command::Operate(operation, answer) => drop(answer.send(self.operate(operation))),
             Command::Close(answer) => drop(answer.send(self.shared.close())),
         }
@@ -155,6 +159,11 @@ impl<E: Effect> Engine<E> {
                 self.write(|settling| settling.replay(vec![Request { id, value }]))?
             }
             Operation::Discard { id, reason } => vec![self.write(|settling| settling.discard(id, &reason))?],
+            Operation::Move { delivery, to, reason } => {
+                let asked = Move { to, at: now(), reason };
+                let row = self.write(|settling| E::move_now(settling, delivery, asked))?;
+                return Ok(vec![Row::Moved(row)]);
+            }
             Operation::Pause { .. }
             | Operation::Resume { .. }
             | Operation::Backup { .. }

@@ -28,8 +28,10 @@ use super::shared::{Open, Shared};
 use super::socket::{Desk, listen, serve, socket_path};
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
 use crate::shutdown::Tasks;
+use crate::store::moves::ask;
 use crate::store::{
-    Applied, BackOffice, Batch, DeliveryPolicy, Position, ReorderLevels, Start, Store, StoreIdentity, Topic,
+    Applied, BackOffice, Batch, DeliveryPolicy, EventId, MoveRow, Position, ReorderLevels, Start, Status, Store,
+    StoreIdentity, Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -123,6 +125,42 @@ impl RedbDeliveries {
         policy: DeliveryPolicy,
     ) -> Result<Self> {
         start::<Deliveries>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, policy)
+    }
+}
+
+impl RedbDeliveries {
+    /// Moves a delivery now, as `orders deliveries set` does. What a partner's updates say is read by a consumer.
+    ///
+    /// A delivery makes each move once, so a repeated call is refused and changes nothing; the row says why.
+    ///
+    /// ```
+    /// # let folder = tempfile::tempdir()?;
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// use orderflow::store::{Backfill, Query, RedbDeliveries, Row, Status, Store};
+    /// let store = RedbDeliveries::open(folder.path().join("delivery.redb"), "delivery")?;
+    /// let orders = Backfill::of_file("fixtures/orders.json").await?;
+    /// orders.apply(&store, std::future::pending(), |_| {}).await?;
+    /// let rows = store.reader().ask(Query::Deliveries { orders: Vec::new() }).rows().await?;
+    /// if let Some(Row::Delivery(first)) = rows.first() {
+    ///     let why = Some("the customer called");
+    ///     let row = store.move_delivery(first.delivery_id, Status::Cancelled, why).await?;
+    ///     assert!(row.moved && row.status == Some(Status::Cancelled));
+    ///     let again = store.move_delivery(first.delivery_id, Status::Cancelled, why).await?;
+    ///     assert_eq!((again.moved, again.code.as_deref()), (false, Some("DLV-REPEATED")));
+    /// }
+    /// store.close().await
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ErrorCode::ConfigValue`]: the reason is longer than 1,000 bytes. Otherwise as [`Store::apply`].
+    ///
+    /// # Cancel safety
+    /// It may be moved all the same; call again.
+    pub async fn move_delivery(&self, delivery: EventId, to: Status, reason: Option<&str>) -> Result<MoveRow> {
+        ask(self.back_office(), delivery, (to, reason)).await
     }
 }
 

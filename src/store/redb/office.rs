@@ -1,5 +1,6 @@
 //! The back office of a redb store.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -17,14 +18,16 @@ use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, OUTBOX, bytes_of};
 use super::topics::Topics;
 use super::transaction::Settling;
-use crate::order::Order;
+use crate::order::{DeliveryOrder, DeliveryUpdate, Order};
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::ledger::LedgerReader;
+use crate::store::moves::{among_updates, check_reason};
 use crate::store::outbox::Filed;
 use crate::store::tidings::scheduled;
 use crate::store::{
-    BACKFILL, BackOffice, Backlog, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Operation, Origin, Original,
-    OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
+    Applied, BACKFILL, BackOffice, Backlog, Batch, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Moves,
+    Operation, Origin, Original, OutboxRow, Position, Row, SetAside, Start, SteeredRow, Steering, StoreIdentity,
+    Tidings, Topic, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -84,6 +87,10 @@ impl<O: Order> BackOffice for Office<O> {
                     let copied = tokio::task::spawn_blocking(move || back_up(&shared, &to)).await;
                     copied.map_err(|error| Error::new(ErrorCode::Internal, "a copy ended").caused_by(error))?
                 }
+                Operation::Move { ref reason, .. } => {
+                    check_reason(reason.as_deref())?;
+                    self.call(|answer| Command::Operate(operation, answer)).await
+                }
                 Operation::Replay { .. } | Operation::Fix { .. } | Operation::Discard { .. } => {
                     self.call(|answer| Command::Operate(operation, answer)).await
                 }
@@ -94,6 +101,12 @@ impl<O: Order> BackOffice for Office<O> {
 
     fn obey(&self, steering: Weak<dyn Steering>) {
         *self.steering.lock().unwrap_or_else(PoisonError::into_inner) = Some(steering);
+    }
+
+    fn moves(&self) -> Option<Arc<dyn Moves>> {
+        let keeps_deliveries = O::TYPE == DeliveryOrder::TYPE;
+        let mover = || Mover { calls: self.calls.clone(), shared: Arc::clone(&self.shared) };
+        keeps_deliveries.then(|| Arc::new(mover()) as Arc<dyn Moves>)
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -117,15 +130,46 @@ impl<O: Order> Office<O> {
     }
 
     async fn call<T>(&self, command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send) -> Result<T> {
-        let (answer, answered) = oneshot::channel();
-        let calls = self.calls.upgrade().ok_or_else(closed)?;
-        calls.send(command(answer)).await.map_err(gone)?;
-        answered.await.map_err(gone)?
+        call(&self.calls, command).await
     }
 
     fn steer(&self) -> Result<Arc<dyn Steering>> {
         let named = self.steering.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         named.ok_or_else(|| Error::new(ErrorCode::Closed, "no running consumer holds the store"))
+    }
+}
+
+async fn call<O: Order, T>(
+    calls: &mpsc::WeakSender<Command<O>>,
+    command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send,
+) -> Result<T> {
+    let (answer, answered) = oneshot::channel();
+    let calls = calls.upgrade().ok_or_else(closed)?;
+    calls.send(command(answer)).await.map_err(gone)?;
+    answered.await.map_err(gone)?
+}
+
+/// The way to the store's deliveries. It keeps neither the store's thread nor its file open.
+struct Mover<O> {
+    calls: mpsc::WeakSender<Command<O>>,
+    shared: Arc<Shared>,
+}
+
+impl<O: Order> Moves for Mover<O> {
+    fn identity(&self) -> &StoreIdentity {
+        self.shared.identity()
+    }
+
+    fn positions<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {
+        call(&self.calls, |answer| Command::Positions(topic.clone(), answer)).boxed()
+    }
+
+    fn apply(&self, batch: Batch<DeliveryUpdate>) -> BoxFuture<'_, Result<Applied>> {
+        call(&self.calls, |answer| Command::Move(among_updates(batch), answer)).boxed()
+    }
+
+    fn set_position<'a>(&'a self, topic: &'a Topic, start: Start) -> BoxFuture<'a, Result<Position>> {
+        call(&self.calls, |answer| Command::Start(topic.clone(), start, answer)).boxed()
     }
 }
 

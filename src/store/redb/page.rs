@@ -12,6 +12,7 @@ use super::effect::table_of;
 use super::fault::fault;
 use super::format::{self, read_totals};
 use super::inventory::Inventory;
+use super::lives::Lives;
 use super::memory::recover;
 use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, STARTS, bytes_of};
@@ -21,9 +22,11 @@ use crate::order::{DeliveryOrder, InventoryOrder};
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::delivery_line::DeliveryLine;
 use crate::store::inventory::{Stock, read_movement};
-use crate::store::ledger::LedgerReader;
+use crate::store::ledger::{Head, LedgerReader, Lines};
 use crate::store::pack::Unpack;
-use crate::store::rows::{delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row};
+use crate::store::rows::{
+    after_moves, delivery_row, demand, instant, is_asked, letter_row, movement_row, original_row, stock_row,
+};
 use crate::store::standing::Standing;
 use crate::store::{ADOPTED, BACKFILL, EventId, IdentityRow, PositionRow, Query, ReorderLevels, Row, Topic};
 use crate::{Error, ErrorCode, Result};
@@ -155,12 +158,24 @@ fn movements(transaction: &ReadTransaction, orders: &[String], cursor: Option<&C
 }
 
 fn deliveries(transaction: &ReadTransaction, orders: &[String], cursor: Option<&Cursor>) -> Result<Page> {
+    let topics = Topics::load(transaction)?;
+    let lives = Lives::of(transaction, &topics)?;
     ledger(transaction, cursor, |topic, row, rows| {
-        let partition = row.head().partition;
-        while let Some(line) = row.line()? {
+        let Head { partition, lines, .. } = row.head();
+        while lines == Lines::Orders
+            && let Some(line) = row.line()?
+        {
             let delivery = DeliveryLine::read(row.rest())?;
             if is_asked(orders, line.order_id) {
-                rows.push(delivery_row(topic, partition, &line, &delivery));
+                let scheduled = delivery_row(topic, partition, &line, &delivery);
+                let life = match &lives {
+                    Some(lives) => lives.life(scheduled.delivery_id)?,
+                    None => None,
+                };
+                rows.push(Row::Delivery(match life {
+                    Some(life) => after_moves(scheduled, &life)?,
+                    None => scheduled,
+                }));
             }
         }
         Ok(())

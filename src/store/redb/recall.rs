@@ -18,11 +18,11 @@ use crate::store::ledger::LedgerReader;
 use crate::store::{AppliedPart, Outcome, Part};
 
 /// The answer that was lost.
-pub(super) fn recall<E: Effect>(
+pub(super) fn recall<E: Effect, O>(
     memory: &mut Memory<E>,
     tables: &Tables<'_>,
     here: Here<'_>,
-    part: &Part<E::Order>,
+    part: &Part<O>,
 ) -> Result<AppliedPart> {
     let standing = memory.standing(tables, here.key())?;
     let (position, written) = (standing.position.clone(), standing.written);
@@ -50,7 +50,7 @@ fn offsets<E: Effect>(tables: &Tables<'_>, here: Here<'_>, first: (u64, u32)) ->
         }
         while let Some(line) = row.line()? {
             offsets.insert(line.offset);
-            E::skip(row.rest())?;
+            row.skip(E::skip)?;
         }
     }
     Ok(offsets)

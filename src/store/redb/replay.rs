@@ -6,21 +6,28 @@
 //!    |                                   \--refused--> a refusal, open, one attempt more
 //!    +--not an order--> open, one attempt more, its first origin as it was
 //! ```
+//! Orders are tried first, then updates of deliveries in the order of their log, each kind with its own rows of the ledger.
 //! What is replayed is accounted for under a topic of its own that no topic of Kafka can be called: so the audit adds up.
 
-use super::effect::{At, Decision, Effect};
+use super::effect::{At, Decision, Effect, Settles};
 use super::tables::bytes_of;
 use super::transaction::{Here, Settling};
 use crate::Result;
-use crate::order::{Identity, Order, Violation};
+use crate::order::{DeliveryUpdate, Identity, Order, Violation};
 use crate::place::TopicId;
-use crate::store::dead_letter::{Letter, decode_original};
-use crate::store::ledger::{Head, LedgerWriter};
+use crate::store::dead_letter::{About, Letter, Spot, decode_original};
+use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::standing::Standing;
 use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, Position, ReplayRow, Replayed, Settled, Topic};
 
 /// Kafka allows no parentheses in names.
 const TOPIC: &str = "(replay)";
+
+/// What a record is, once it is read again.
+enum Again<O> {
+    Order(O),
+    Update(DeliveryUpdate),
+}
 
 /// A dead letter that is to be tried again.
 pub(super) struct Request {
@@ -39,32 +46,70 @@ impl<E: Effect> Settling<'_, '_, E> {
         let mut standing = self.memory.standing(self.tables, here.key())?.clone();
         let (version, before) = (standing.position.version.saturating_add(1), standing.position.next);
         let written = (self.memory.totals.transaction, self.rows);
-        let head = Head { topic: number, partition: BACKFILL, version };
+        let asked: Vec<EventId> = requests.iter().map(|request| request.id).collect();
+        let (orders, updates) = self.sorted(requests)?;
+        let head = Head { topic: number, partition: BACKFILL, version, lines: Lines::Orders };
+        let (mut rows, mut next) = (Vec::with_capacity(asked.len()), before);
+        self.replay_each(head, orders, (&mut rows, &mut next))?;
+        self.announce(written)?;
+        self.replay_each(Head { lines: Lines::Moves, ..head }, updates, (&mut rows, &mut next))?;
+        if next > before {
+            let token = fastrand::u128(..);
+            standing.counts.applied = standing.counts.applied.saturating_add(next.abs_diff(before));
+            let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
+            self.memory.stand(self.tables, here.key(), Standing { position, written, ..standing })?;
+        }
+        self.finish()?;
+        rows.sort_by_key(|row| asked.iter().position(|id| *id == row.id));
+        Ok(rows)
+    }
+
+    /// Orders as they were asked for, and updates in the order of their log. The deliveries of these are looked for.
+    fn sorted(&mut self, requests: Vec<Request>) -> Result<(Vec<Request>, Vec<Request>)> {
+        let (mut orders, mut updates, mut deliveries) = (Vec::new(), Vec::new(), Vec::new());
+        for request in requests {
+            match self.desk().letter(request.id)? {
+                Some(letter) if letter.about == About::Update => {
+                    let kept = bytes_of(&self.tables.originals, request.id.as_bytes())?;
+                    let original = kept.map(|row| decode_original(&row)).transpose()?.unwrap_or_default();
+                    let value = request.value.as_deref().or(original.value.as_deref());
+                    let update = value.and_then(|value| DeliveryUpdate::decode(value).ok());
+                    deliveries.extend(update.map(|update| EventId::new(update.delivery())));
+                    let Spot { topic, partition, offset } = letter.first;
+                    updates.push(((topic, partition, offset), request));
+                }
+                _ => orders.push(request),
+            }
+        }
+        if !deliveries.is_empty() {
+            E::find(self, deliveries)?;
+        }
+        updates.sort_by_key(|(place, _)| *place);
+        Ok((orders, updates.into_iter().map(|(_, request)| request).collect()))
+    }
+
+    fn replay_each(
+        &mut self,
+        head: Head,
+        requests: Vec<Request>,
+        (rows, next): (&mut Vec<ReplayRow>, &mut i64),
+    ) -> Result<()> {
         let mut row = LedgerWriter::new(head, self.memory.buffer());
         self.memory.effect.begin_row();
-        let (mut rows, mut next) = (Vec::with_capacity(requests.len()), before);
         for request in requests {
             if row.is_full() {
                 self.keep(&mut row)?;
             }
             let id = request.id;
-            let (did, reason) = self.replay_one(next, request, &mut row)?;
+            let (did, reason) = self.replay_one(*next, request, &mut row)?;
             if did == Replayed::Apply {
-                next = next.saturating_add(1);
-                standing.counts.applied = standing.counts.applied.saturating_add(1);
+                *next = next.saturating_add(1);
             }
             rows.push(ReplayRow { id, did, reason });
         }
         self.keep(&mut row)?;
         self.memory.give_back(row.into_buffer());
-        self.announce(written)?;
-        if next > before {
-            let token = fastrand::u128(..);
-            let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
-            self.memory.stand(self.tables, here.key(), Standing { position, written, ..standing })?;
-        }
-        self.finish()?;
-        Ok(rows)
+        Ok(())
     }
 
     fn replay_one(&mut self, at: i64, request: Request, row: &mut LedgerWriter) -> Result<(Replayed, String)> {
@@ -85,9 +130,13 @@ impl<E: Effect> Settling<'_, '_, E> {
             Some(mended) => (Some(&mended[..]), Ok(())),
             None => (original.value.as_deref(), Identity::from_headers(headers).map(drop)),
         };
-        let order = identity.and_then(|()| value.ok_or_else(Violation::value_missing)).and_then(E::Order::decode);
-        match order {
-            Ok(order) => self.replay_order(at, id, letter, &order, row),
+        let value = identity.and_then(|()| value.ok_or_else(Violation::value_missing));
+        let again = value.and_then(|value| match letter.about {
+            About::Order => E::Order::decode(value).map(Again::Order),
+            About::Update => DeliveryUpdate::decode(value).map(Again::Update),
+        });
+        match again {
+            Ok(again) => self.replay_value(at, id, letter, &again, row),
             Err(violation) => {
                 let reason = violation.to_string();
                 self.fail_again(id, letter, violation.code().as_str(), reason)
@@ -95,12 +144,12 @@ impl<E: Effect> Settling<'_, '_, E> {
         }
     }
 
-    fn replay_order(
+    fn replay_value(
         &mut self,
         offset: i64,
         id: EventId,
         letter: Letter,
-        order: &E::Order,
+        again: &Again<E::Order>,
         row: &mut LedgerWriter,
     ) -> Result<(Replayed, String)> {
         let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
@@ -113,7 +162,11 @@ impl<E: Effect> Settling<'_, '_, E> {
         let in_log = letter.first.partition != BACKFILL;
         let written = in_log.then(|| self.memory.totals.log.sane(timestamp, self.now));
         let at = At { identity, offset, timestamp, written };
-        match self.memory.effect.decide(order, at, &self.tables.effect, row)? {
+        let decision = match again {
+            Again::Order(order) => E::settle(self, order, at, row)?,
+            Again::Update(update) => E::update(self, update, at, row)?,
+        };
+        match decision {
             Decision::Applied => {
                 self.desk().close(id, letter, DeadLetterState::Replayed)?;
                 Ok((Replayed::Apply, String::new()))

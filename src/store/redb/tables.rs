@@ -37,6 +37,11 @@ pub(super) const ORIGINALS: ByEvent = TableDefinition::new("originals");
 /// Events that wait for the relay, in their order.
 pub(super) const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 
+/// Deliveries that have moved, by their names.
+pub(super) const LIVES: Blobs = TableDefinition::new("lives");
+/// Fingerprints of deliveries, by the row of the ledger that has them.
+pub(super) const PRINTS: Blobs = TableDefinition::new("prints");
+
 /// 22 characters of the source, filled up with zeros, and 4 bytes of the number.
 pub(super) const CHUNK_KEY: usize = 26;
 
@@ -55,6 +60,8 @@ pub(super) struct Tables<'t> {
     pub(super) dead_letters: Table<'t, &'static [u8; 16], &'static [u8]>,
     pub(super) originals: Table<'t, &'static [u8; 16], &'static [u8]>,
     pub(super) outbox: Table<'t, u64, &'static [u8]>,
+    pub(super) lives: Table<'t, &'static [u8], &'static [u8]>,
+    pub(super) prints: Table<'t, &'static [u8], &'static [u8]>,
     /// What the order type's effect keeps.
     pub(super) effect: Table<'t, &'static [u8], &'static [u8]>,
 }
@@ -76,6 +83,8 @@ impl<'t> Tables<'t> {
             dead_letters: transaction.open_table(DEAD_LETTERS).map_err(fault)?,
             originals: transaction.open_table(ORIGINALS).map_err(fault)?,
             outbox: transaction.open_table(OUTBOX).map_err(fault)?,
+            lives: transaction.open_table(LIVES).map_err(fault)?,
+            prints: transaction.open_table(PRINTS).map_err(fault)?,
             effect: transaction.open_table(effect).map_err(fault)?,
         })
     }

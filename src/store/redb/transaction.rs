@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{At, Decision, Effect, Written};
+use super::effect::{At, Decision, Effect, Settles, Written};
 use super::fault::fault;
 use super::letters::Desk;
 use super::memory::Memory;
@@ -18,11 +18,11 @@ use super::settings::RedbSettings;
 use super::shelf::Shelving;
 use super::tables::Tables;
 use super::totals::TOTALS;
-use crate::order::Identity;
+use crate::order::{Identity, Order};
 use crate::place::{Place, TopicPartition};
-use crate::store::dead_letter::{Spot, letter_of, rebuilt};
+use crate::store::dead_letter::{About, Spot, letter_of, rebuilt};
 use crate::store::failures::Failures;
-use crate::store::ledger::{Head, LedgerWriter};
+use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::pack::{put_bytes, put_i64};
 use crate::store::standing::{Meeting, Standing};
 use crate::store::{
@@ -73,10 +73,14 @@ impl Here<'_> {
 
 impl<'t, E: Effect> Settling<'_, 't, E> {
     /// Settles a batch: rules R1, R2 and R5.
-    pub(super) fn batch(mut self, batch: Batch<E::Order>) -> Result<Applied> {
+    pub(super) fn batch<O: Order>(mut self, batch: Batch<O>) -> Result<Applied>
+    where
+        E: Settles<O>,
+    {
         let number = self.memory.topics.number(&batch.topic, &mut self.tables.topics)?;
         let meetings = self.compare(number, &batch)?;
         self.memory.totals.transaction += 1;
+        E::prepare(&mut self, &batch)?;
         let mut parts = Vec::with_capacity(batch.parts.len());
         for (part, meeting) in batch.parts.into_iter().zip(meetings) {
             let here = Here { topic: &batch.topic, number, partition: part.partition };
@@ -110,7 +114,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         Ok(position)
     }
 
-    fn compare(&mut self, number: u32, batch: &Batch<E::Order>) -> Result<Vec<Meeting>> {
+    fn compare<O: Order>(&mut self, number: u32, batch: &Batch<O>) -> Result<Vec<Meeting>> {
         let mut partitions = BTreeSet::new();
         let mut meetings = Vec::with_capacity(batch.parts.len());
         for part in &batch.parts {
@@ -129,7 +133,10 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         Ok(meetings)
     }
 
-    fn part(&mut self, here: Here<'_>, part: Part<E::Order>) -> Result<AppliedPart> {
+    fn part<O: Order>(&mut self, here: Here<'_>, part: Part<O>) -> Result<AppliedPart>
+    where
+        E: Settles<O>,
+    {
         let standing = self.memory.standing(self.tables, here.key())?;
         let settled = standing.settles(&part)?;
         let (first, mut counts) = (standing.first_with(&part), standing.counts);
@@ -139,7 +146,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             Position { next, settled: ahead, leader_epoch, version, token, tried: Vec::new(), tripped: None };
 
         let written = (self.memory.totals.transaction, self.rows);
-        let head = Head { topic: here.number, partition, version };
+        let head = Head { topic: here.number, partition, version, lines: lines_of(E::ABOUT) };
         let mut row = LedgerWriter::new(head, self.memory.buffer());
         self.memory.effect.begin_row();
         let mut outcomes = Vec::with_capacity(entries.len());
@@ -160,7 +167,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
         self.keep(&mut row)?;
         self.memory.give_back(row.into_buffer());
-        self.announce(written)?;
+        if head.lines == Lines::Orders {
+            self.announce(written)?;
+        }
         self.memory.stand(self.tables, here.key(), Standing { position: position.clone(), first, counts, written })?;
         Ok(AppliedPart { partition, position, outcomes })
     }
@@ -186,7 +195,10 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         Ok(())
     }
 
-    fn entry(&mut self, here: Here<'_>, entry: Entry<E::Order>, row: &mut LedgerWriter) -> Result<Outcome> {
+    fn entry<O: Order>(&mut self, here: Here<'_>, entry: Entry<O>, row: &mut LedgerWriter) -> Result<Outcome>
+    where
+        E: Settles<O>,
+    {
         let Entry { offset, timestamp, identity, work } = entry;
         let (identity, place) = (identity.as_ref(), (offset, timestamp));
         if self.was_replayed(here, identity, offset)? {
@@ -198,7 +210,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
                 if !self.is_new(identity, timestamp)? {
                     return Ok(Outcome::Duplicate);
                 }
-                self.file(here, place, identity, DeadLetterKind::Refused, cause)
+                self.file(here, place, identity, (DeadLetterKind::Refused, E::ABOUT), cause)
             }
             Work::DeadLetter(cause) => {
                 if let Some(identity) = identity
@@ -206,27 +218,30 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
                 {
                     return Ok(Outcome::Duplicate);
                 }
-                self.file(here, place, identity, DeadLetterKind::DeadLetter, cause)
+                self.file(here, place, identity, (DeadLetterKind::DeadLetter, E::ABOUT), cause)
             }
         }
     }
 
     #[inline]
-    fn apply(
+    fn apply<O: Order>(
         &mut self,
         here: Here<'_>,
         (offset, timestamp): (i64, i64),
         identity: Option<&Identity>,
-        order: &E::Order,
+        order: &O,
         row: &mut LedgerWriter,
-    ) -> Result<Outcome> {
+    ) -> Result<Outcome>
+    where
+        E: Settles<O>,
+    {
         if !self.is_new(identity, timestamp)? {
             return Ok(Outcome::Duplicate);
         }
         let sane = self.memory.totals.log.sane(timestamp, self.now);
         let written = (here.partition != BACKFILL).then_some(sane);
         let at = At { identity, offset, timestamp, written };
-        match self.memory.effect.decide(order, at, &self.tables.effect, row)? {
+        match E::settle(self, order, at, row)? {
             Decision::Applied => {
                 if self.memory.open.may_have(identity, here.spot(offset)) {
                     self.desk().resolve(here.event_id(identity, offset))?;
@@ -236,7 +251,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             Decision::Refused { code, reason } => {
                 let original = rebuilt(order, identity);
                 let cause = DeadLetter { code: code.into(), reason, attempts: 1, original };
-                self.file(here, (offset, timestamp), identity, DeadLetterKind::Refused, cause)
+                self.file(here, (offset, timestamp), identity, (DeadLetterKind::Refused, E::ABOUT), cause)
             }
         }
     }
@@ -260,10 +275,10 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         here: Here<'_>,
         (offset, timestamp): (i64, i64),
         identity: Option<&Identity>,
-        kind: DeadLetterKind,
+        (kind, about): (DeadLetterKind, About),
         cause: DeadLetter,
     ) -> Result<Outcome> {
-        let letter = letter_of(kind, &cause, identity, (here.spot(offset), timestamp), self.now);
+        let letter = letter_of((kind, about), &cause, identity, (here.spot(offset), timestamp), self.now);
         let DeadLetter { code, reason, original, .. } = cause;
         self.desk().file(here.event_id(identity, offset), letter, &original)?;
         Ok(match kind {
@@ -296,6 +311,14 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             max_bytes: self.settings.dead_letters_max_bytes,
             now: self.now,
         }
+    }
+}
+
+/// What the lines of the ledger are whose records are about this.
+pub(super) fn lines_of(about: About) -> Lines {
+    match about {
+        About::Order => Lines::Orders,
+        About::Update => Lines::Moves,
     }
 }
 

@@ -15,6 +15,7 @@ use super::effect::{Effect, table_of};
 use super::fault::fault;
 use super::format::read_totals;
 use super::inventory::Inventory;
+use super::lives::Lives;
 use super::shared::Shared;
 use super::tables::{CHUNKS, DEAD_LETTERS, LEDGER, OPAQUE, ORIGINALS, OUTBOX, POSITIONS, SOURCES, STARTS};
 use super::topics::Topics;
@@ -23,9 +24,9 @@ use crate::Result;
 use crate::order::{InventoryOrder, Order};
 use crate::store::applied::{CHUNK, Chunk, SourceRow};
 use crate::store::dead_letter::Letter;
-use crate::store::delivery_line::DeliveryLine;
+use crate::store::delivery_line::{DeliveryLine, MoveLine};
 use crate::store::inventory::{Stock, read_movement};
-use crate::store::ledger::LedgerReader;
+use crate::store::ledger::{LedgerReader, Lines};
 use crate::store::outbox::Filed;
 use crate::store::pack::Unpack;
 use crate::store::schedule::date_of_day;
@@ -62,6 +63,36 @@ struct Auditor<'a> {
 }
 
 impl Auditor<'_> {
+    /// Each delivery that has moved is on its line, each of its moves is in the ledger, and a day has none that is cancelled.
+    fn lives(&mut self, days: &mut BTreeMap<i32, u64>) -> Result<()> {
+        let topics = Topics::load(self.transaction)?;
+        let Some(lives) = Lives::of(self.transaction, &topics)? else { return Ok(()) };
+        let mut moves = 0;
+        self.each_row(u64::MAX, |row| {
+            while row.head().lines == Lines::Moves && row.line()?.is_some() {
+                MoveLine::read(row.rest())?;
+                moves += 1;
+            }
+            Ok(())
+        })?;
+        let mut made = 0;
+        lives.each(|id, life, problem| {
+            self.shared.go_on()?;
+            made += life.moves.len() as u64;
+            if life.is_cancelled()
+                && let Some(day) = days.get_mut(&life.day)
+            {
+                *day = day.saturating_sub(1);
+            }
+            if let Some(problem) = problem {
+                self.problem(format!("delivery {id}: {problem}"));
+            }
+            Ok(())
+        })?;
+        self.compare("moves of deliveries", moves, made);
+        Ok(())
+    }
+
     fn problem(&mut self, sentence: String) {
         if self.problems.len() < Audit::MAX_PROBLEMS {
             self.problems.push(sentence);
@@ -95,7 +126,7 @@ impl Auditor<'_> {
         self.each_row(u64::MAX, |row| {
             let lines = applied.entry((row.head().topic, row.head().partition)).or_insert(0_u64);
             while row.line()?.is_some() {
-                E::skip(row.rest())?;
+                row.skip(E::skip)?;
                 *lines += 1;
             }
             Ok(())
@@ -194,15 +225,16 @@ impl Auditor<'_> {
         }
     }
 
-    /// Each day has as many deliveries as were scheduled for it.
+    /// Each day has as many deliveries as were scheduled for it and not cancelled.
     fn days(&mut self) -> Result<()> {
         let mut days: BTreeMap<i32, u64> = BTreeMap::new();
         self.each_row(u64::MAX, |row| {
-            while row.line()?.is_some() {
+            while row.head().lines == Lines::Orders && row.line()?.is_some() {
                 *days.entry(DeliveryLine::read(row.rest())?.day).or_default() += 1;
             }
             Ok(())
         })?;
+        self.lives(&mut days)?;
         let table = self.transaction.open_table(table_of::<Deliveries>()).map_err(fault)?;
         for row in table.iter().map_err(fault)? {
             let (key, value) = row.map_err(fault)?;

@@ -109,7 +109,7 @@ pub async fn a_delivery_is_scheduled_once_within_capacity_and_keeps_its_name<H: 
     assert_eq!(
         listed[0],
         json!({"delivery_id": id, "order_id": "9", "product_id": "49466", "quantity": 42, "status": "scheduled",
-               "scheduled_for": "2026-11-23", "since": "2026-11-20T00:00:00.000Z"})
+               "scheduled_for": "2026-11-23", "since": "2026-11-20T00:00:00.000Z", "reason": null})
     );
     let audit = ask(&home.delivery_reader(&store).await, Query::Verify).await;
     assert_eq!(

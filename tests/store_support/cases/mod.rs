@@ -5,4 +5,5 @@ pub mod events;
 pub mod forget;
 pub mod letters;
 pub mod model;
+pub mod moves;
 pub mod rules;

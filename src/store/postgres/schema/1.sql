@@ -10,12 +10,13 @@ CREATE TABLE store (
 );
 
 -- Sums that are kept once: `letter_bytes`, `event` and `forgotten`; `capacity` is locked while days are booked,
--- `relays` while shards change hands.
+-- `relays` while shards change hands, `moves` while deliveries move.
 CREATE TABLE counters (
     name text PRIMARY KEY,
     value bigint NOT NULL
 ) WITH (fillfactor = 50);
-INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0), ('relays', 0);
+INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0), ('relays', 0),
+    ('moves', 0);
 
 CREATE TABLE topics (
     number integer GENERATED ALWAYS AS IDENTITY (MINVALUE 0) PRIMARY KEY,
@@ -107,6 +108,24 @@ CREATE TABLE ledger (
     UNIQUE (topic, partition, version, part)
 ) WITH (toast_tuple_target = 8160);
 ALTER TABLE ledger ALTER COLUMN orders SET STORAGE EXTERNAL;
+
+-- Deliveries that have moved.
+CREATE TABLE lives (
+    id bytea PRIMARY KEY CHECK (length(id) = 16),
+    -- The row of the ledger that has its line.
+    row bigint NOT NULL,
+    life bytea NOT NULL
+) WITH (fillfactor = 80);
+
+-- The first 4 bytes of the name of each delivery in a row of the ledger, and the rows whose names are still to be read.
+CREATE TABLE prints (
+    ledger bigint PRIMARY KEY,
+    prints bytea NOT NULL
+);
+ALTER TABLE prints ALTER COLUMN prints SET STORAGE PLAIN;
+CREATE TABLE unprinted (
+    ledger bigint PRIMARY KEY
+);
 
 CREATE TABLE dead_letters (
     id bytea PRIMARY KEY CHECK (length(id) = 16),

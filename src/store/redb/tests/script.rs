@@ -11,7 +11,7 @@ use super::super::handle::{RedbStore, builder, start};
 use super::super::platter::Platter;
 use super::super::settings::{RedbSettings, Socket};
 use super::disk::Disk;
-use crate::order::{Identity, Order, Source};
+use crate::order::{DeliveryUpdate, Identity, Order, Source, Status};
 use crate::place::TopicId;
 use crate::store::{
     ALL_SHARDS, Applied, BackOffice, Batch, DeadLetter, Done, Entry, EventId, Leases, Mark, Operation, Original, Part,
@@ -33,6 +33,8 @@ pub(super) enum Step {
     Replayed,
     /// The oldest dead letter is discarded.
     Discarded,
+    /// Deliveries move, where there are any: by the n-th batch of updates.
+    Moved(u64),
 }
 
 /// Batches with operators' work between them.
@@ -41,7 +43,7 @@ pub(super) fn steps(batches: u64) -> Vec<Step> {
         1 => Some(Step::Replayed),
         2 => Some(Step::Published),
         3 => Some(Step::Discarded),
-        _ => None,
+        _ => Some(Step::Moved(number / 4)),
     };
     (0..batches).flat_map(|number| [Some(Step::Batch(number)), between(number)]).flatten().collect()
 }
@@ -104,6 +106,24 @@ fn letter(code: &'static str) -> DeadLetter {
     DeadLetter { code: code.into(), reason: "it is of no use".into(), attempts: 1, original }
 }
 
+/// Updates of deliveries that are there, and of some that are not yet or never.
+fn updates(number: u64) -> Batch<DeliveryUpdate> {
+    let source = Source::of_digest([0; 32]);
+    let entries = (0..5_u64).map(|at| {
+        let identity = Identity::numbered(source, number * 12 + at).unwrap();
+        let id = EventId::of(Some(&identity), &topic(), 0, 0);
+        let status = if at % 2 == 0 { Status::Cancelled } else { Status::OutForDelivery };
+        let update = DeliveryUpdate::new(&id.to_string(), status, "2026-11-24T08:30:00Z").unwrap();
+        let offset = i64::try_from(number * 5 + at).unwrap();
+        let identity = (at != 3).then_some(identity);
+        Entry { offset, timestamp: 1_700_000_000_000 + offset, identity, work: Work::Apply(update) }
+    });
+    let (next, token) = (i64::try_from(number * 5 + 5).unwrap(), u128::from(number) + 70);
+    let (entries, settled) = (entries.collect(), Settled::new());
+    let part = Part { partition: 0, expected: number, token, next, settled, leader_epoch: 0, entries };
+    Batch { topic: Topic::new(TopicId::new([2; 16]), "updates"), parts: vec![part] }
+}
+
 /// Takes a step. The answer, where it tells what became of orders.
 pub(super) async fn take<E: Effect>(
     store: &RedbStore<E::Order>,
@@ -112,6 +132,10 @@ pub(super) async fn take<E: Effect>(
 ) -> Result<Option<Applied>> {
     match step {
         Step::Batch(number) => return store.apply(batch(number, order)).await.map(Some),
+        Step::Moved(number) => {
+            let Some(moves) = office(store).moves() else { return Ok(None) };
+            return moves.apply(updates(number)).await.map(Some);
+        }
         Step::Published => {
             let Waiting { events, spent, .. } = office(store).waiting(Mark::default(), ALL_SHARDS).await?;
             let numbers = spent.into_iter().chain(events.into_iter().map(|event| event.number));
