@@ -112,3 +112,32 @@ fn until_held(store: &Path) {
     let socket = store.with_extension("redb.sock");
     support::wait::until("the store is held", WORK, || socket.exists().then_some(()));
 }
+
+#[test]
+fn a_delivery_is_moved_by_command_while_its_consumer_runs_and_after_it() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("delivery.redb");
+        example(broker, "delivery_producer").arg("-q").run(WORK).ok();
+        let settings = ["-X", "delivery.lead.days=0", "-X", "delivery.working.days=sun"];
+        let running = example(broker, "delivery_consumer").args(settings).arg("--store").arg(&store).start();
+        support::wait::until("all 21 lines", WORK, || (running.stdout().len() == 21).then_some(()));
+        let listed = orders_dlq(&["deliveries"], &store, 0);
+        let id = listed[0]["delivery_id"].as_str().expect("a name").to_owned();
+        let day = listed[0]["scheduled_for"].as_str().expect("a day").parse::<chrono::NaiveDate>().expect("a date");
+        assert_eq!(chrono::Datelike::weekday(&day), chrono::Weekday::Sun, "the policy is settable");
+        let set =
+            |status: &str, code| orders_dlq(&["deliveries", "set", &id, status, "--reason", "van 7"], &store, code);
+        assert_eq!(set("out_for_delivery", 0)[0]["moved"], json!(true));
+        running.signal(support::program::Signal::Terminate);
+        running.finish(Duration::from_secs(30)).ok();
+        let refused = set("cancelled", 1);
+        assert_eq!((&refused[0]["moved"], &refused[0]["code"]), (&json!(false), &json!("DLV-IMPOSSIBLE")));
+        assert_eq!(set("delivered", 0)[0]["version"], json!(3));
+        let order = listed[0]["order_id"].as_str().expect("an order");
+        let listed = orders_dlq(&["deliveries", order], &store, 0);
+        let row = listed.iter().find(|row| row["delivery_id"] == id.as_str()).expect("the delivery");
+        assert_eq!((&row["status"], &row["reason"]), (&json!("delivered"), &json!("van 7")));
+        assert_eq!(orders_dlq(&["verify"], &store, 0)[0]["holds"], json!(true));
+    });
+}
