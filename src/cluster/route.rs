@@ -3,12 +3,12 @@
 //! A broker answers one connection in order, so that a long poll holds up all behind it: purposes that must not wait
 //! for each other have connections of their own.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use litemap::LiteMap;
 use tokio::time::Instant;
 
 use super::View;
@@ -27,7 +27,7 @@ const BOOTSTRAP: Node = -1;
 const HEAD_START: Duration = Duration::from_millis(500);
 
 /// What a connection is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Purpose {
     /// Produce requests.
     Produce,
@@ -47,7 +47,7 @@ pub(super) struct Routes {
     control: ConnectionSettings,
     fetch: ConnectionSettings,
     backoff: Backoff,
-    links: Mutex<HashMap<(Node, Purpose), Link>>,
+    links: Mutex<LiteMap<(Node, Purpose), Link>>,
 }
 
 #[derive(Default)]
@@ -133,11 +133,10 @@ impl Routes {
 
     pub(super) fn close(&self) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
-        for (_, link) in links.drain() {
-            if let Some(open) = link.open {
-                open.close();
-            }
+        for open in links.values().filter_map(|link| link.open.as_ref()) {
+            open.close();
         }
+        links.clear();
     }
 
     fn with<T>(&self, key: (Node, Purpose), act: impl FnOnce(&mut Link) -> T) -> T {

@@ -108,9 +108,9 @@ properties! {
     ISOLATION_LEVEL = "isolation.level", Choice(&["read_committed", "read_uncommitted"]), "read_committed", Yes, "Whether orders of aborted transactions are left out.";
     FETCH_MIN_BYTES = "fetch.min.bytes", Bytes(0, GIB), "1", Yes, "How much a broker collects before it answers a fetch.";
     FETCH_MAX_WAIT = "fetch.max.wait.ms", Millis(0, 60_000), "500", Yes, "How long a broker waits for that much.";
-    FETCH_MAX_BYTES = "fetch.max.bytes", Bytes(1024, GIB), "16777216", Yes, "How much one fetch brings at most.";
+    FETCH_MAX_BYTES = "fetch.max.bytes", Bytes(1024, GIB), "16777216", Yes, "How much one fetch brings at most, and so the largest batch; asked for is a quarter of prefetch.max.bytes at most.";
     MAX_PARTITION_FETCH_BYTES = "max.partition.fetch.bytes", Bytes(1024, GIB), "2097152", Yes, "How much of one partition a fetch brings at most.";
-    PREFETCH_BYTES = "prefetch.max.bytes", Bytes(1024, 16 * GIB), "16777216", Yes, "How much is read ahead of what is applied.";
+    PREFETCH_BYTES = "prefetch.max.bytes", Bytes(1024, 16 * GIB), "4194304", Yes, "How much is read ahead of what is applied.";
     MAX_AHEAD = "max.ahead", Number(1, 1_000_000), "10000", Yes, "How many settled orders may wait behind one that is not.";
     RETRY_ATTEMPTS = "handler.retry.attempts", Number(1, 1_000_000), "10", Yes, "How often a handler is given one order.";
     HANDLER_RETRY_BACKOFF = "handler.retry.backoff.ms", Millis(1, DAY_MS), "100", Yes, "The first wait before a handler is given an order again.";

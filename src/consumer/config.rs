@@ -33,7 +33,10 @@ pub(crate) struct ConsumerConfig {
 pub(crate) struct FetchConfig {
     pub(crate) min_bytes: i32,
     pub(crate) max_wait: Duration,
+    /// A batch that is larger is not taken.
     pub(crate) max_bytes: usize,
+    /// What is asked for at once: the memory of large answers is not given back by every allocator.
+    pub(crate) ask_bytes: usize,
     pub(crate) max_partition_bytes: usize,
     /// Counted over whole frames, so that it bounds the memory and not only the records in it.
     pub(crate) prefetch_bytes: usize,
@@ -112,15 +115,20 @@ impl ConsumerConfig {
     }
 }
 
+/// What may be read ahead comes in so many fetches at least.
+const ASKS: usize = 4;
+
 impl FetchConfig {
     fn read(config: &ClientConfig) -> Self {
         let prefetch_bytes = config.bytes(&properties::PREFETCH_BYTES);
-        let max_bytes = config.bytes(&properties::FETCH_MAX_BYTES).min(prefetch_bytes);
+        let max_bytes = config.bytes(&properties::FETCH_MAX_BYTES);
+        let ask_bytes = max_bytes.min(prefetch_bytes / ASKS).max(1);
         Self {
             min_bytes: i32::try_from(config.number(&properties::FETCH_MIN_BYTES)).unwrap_or(i32::MAX),
             max_wait: config.millis(&properties::FETCH_MAX_WAIT),
             max_bytes,
-            max_partition_bytes: config.bytes(&properties::MAX_PARTITION_FETCH_BYTES).min(max_bytes),
+            ask_bytes,
+            max_partition_bytes: config.bytes(&properties::MAX_PARTITION_FETCH_BYTES).min(ask_bytes),
             prefetch_bytes,
         }
     }
@@ -186,14 +194,14 @@ mod tests {
     fn what_nobody_sets_begins_at_the_first_offset_and_reads_committed_orders_only() {
         let config = ConsumerConfig::read(&ClientConfig::new("kafka:9092")).unwrap();
         assert_eq!((config.reset, config.isolation), (Reset::Earliest, Isolation::ReadCommitted));
-        assert_eq!(config.fetch.max_bytes, 16 << 20);
+        assert_eq!((config.fetch.max_bytes, config.fetch.ask_bytes), (16 << 20, 1 << 20));
         assert_eq!(config.max_ahead, 10_000);
     }
 
     #[test]
-    fn no_fetch_is_larger_than_what_may_be_read_ahead() {
+    fn no_fetch_asks_for_more_than_a_part_of_what_may_be_read_ahead_and_a_larger_batch_is_taken() {
         let config = ClientConfig::new("kafka:9092").set("prefetch.max.bytes", "100000").unwrap();
         let fetch = ConsumerConfig::read(&config).unwrap().fetch;
-        assert_eq!((fetch.max_bytes, fetch.max_partition_bytes), (100_000, 100_000));
+        assert_eq!((fetch.ask_bytes, fetch.max_partition_bytes, fetch.max_bytes), (25_000, 25_000, 16 << 20));
     }
 }

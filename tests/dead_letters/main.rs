@@ -18,4 +18,5 @@ mod replay;
 mod retry_topic;
 #[path = "../support/mod.rs"]
 mod support;
+mod trace;
 mod updates;

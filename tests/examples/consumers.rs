@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::support::example::example as lone_example;
-use super::support::program::Signal;
+use super::support::example::{example as lone_example, path};
+use super::support::program::{Program, Signal};
 use super::support::{ndjson, wait};
 use super::{WORK, beside_a_broker, example};
 use orderflow::broker::DevBroker;
@@ -74,6 +74,26 @@ fn a_running_consumer_answers_for_its_store_and_a_signal_ends_it_cleanly() {
         running.signal(Signal::Terminate);
         running.finish(Duration::from_secs(30)).ok();
         assert_eq!(orders("verify", &store)[0]["applied"], 13);
+    });
+}
+
+/// The system lets no file grow beyond 2 MB, as a disk that takes no write.
+#[test]
+fn a_store_that_cannot_be_written_ends_the_program_with_its_cause_and_the_next_run_goes_on() {
+    beside_a_broker(|broker| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("inventory.redb");
+        let send = example(broker, "inventory_producer").args(["-q", "--generate", "--count", "40000"]);
+        send.run(WORK).ok();
+        let limit = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+        let limited = Program::new("sh").args(["-c", limit, "sh", "4000"]);
+        let limited = limited.arg(path("inventory_consumer"));
+        let limited = limited.args(["-b", &broker.bootstrap(), "-q", "-e", "--store"]).arg(&store);
+        let ran = limited.run(WORK).with_code(1);
+        assert!(ran.stderr.contains("STO-IO") && ran.stderr.contains("File too large"), "{ran}");
+        example(broker, "inventory_consumer").args(["-q", "-e", "--store"]).arg(&store).run(WORK).ok();
+        let audit = orders("verify", &store);
+        assert_eq!((&audit[0]["holds"], &audit[0]["applied"]), (&Value::Bool(true), &Value::from(40_000)));
     });
 }
 

@@ -14,6 +14,7 @@ mod cluster;
 mod console;
 mod crash;
 mod development;
+mod forgotten;
 mod groups;
 mod harness;
 mod idle;
@@ -93,7 +94,7 @@ fn main() -> ExitCode {
     let ours = [library::CASES, interop::CASES, recovery::CASES, interference::CASES, status::CASES, claim::CASES];
     let files =
         [inputs::CASES, unclean::CASES, groups::CASES, beside::CASES, statics::CASES, takeover::CASES, nodes::CASES];
-    let faults = [crash::CASES, crash::long_cases(), letters::CASES, idle::CASES];
+    let faults = [crash::CASES, crash::long_cases(), letters::CASES, idle::CASES, forgotten::CASES];
     let cases = [&[harness::CASES, development::CASES], ours.as_slice(), &files, &faults].concat().concat();
     let trials = cases.into_iter().map(|case| trial(case, Arc::clone(&shared))).collect();
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);

@@ -18,8 +18,10 @@ use crate::store::{Batch, Entry, Part, Settled, Topic, Work};
 use crate::wire::compression::Decompressor;
 use crate::wire::record_batch::{BatchError, BatchView};
 
-/// A transaction over this many orders has its fixed costs spread thin; more only makes orders wait.
-const MAX_RECORDS: usize = 20_000;
+/// A transaction over this many orders has its fixed costs spread thin; more only makes orders wait, and takes memory three
+/// times: here, in the transaction before it, and in the pages that the store has changed. Four times as many cost no
+/// measurable part of CPU less, and 30 MB more.
+const MAX_RECORDS: usize = 5_000;
 
 /// Bounds the memory of decoded orders where they are large.
 const MAX_BYTES: usize = 8 << 20;

@@ -90,7 +90,7 @@ impl FetchTask {
                 self.targets.changed.notified().await;
                 continue;
             }
-            let room = self.prefetch.room(self.config.max_bytes).await;
+            let room = self.prefetch.room(self.config.ask_bytes).await;
             run.follow(&self.targets, self.config.max_partition_bytes);
             if let Err(unwanted) = self.repeat_ends(run).await {
                 return unwanted;
@@ -139,7 +139,7 @@ impl FetchTask {
     async fn isolate(&self, run: &mut Run) -> Result<(), Unwanted> {
         run.session.lost();
         for (key, wanted) in run.wanted() {
-            let room = self.prefetch.room(self.config.max_bytes).await;
+            let room = self.prefetch.room(self.config.ask_bytes).await;
             let answer = async {
                 let connection = self.cluster.connection(self.node, Purpose::Fetch).await?;
                 let request = FetchRequest { max_wait_ms: 0, ..self.request(Ask::alone(key, wanted), room) };

@@ -184,7 +184,7 @@ impl Reader {
             Refusal::TooLarge => {
                 let sentence = "a batch is larger than a fetch may be";
                 let error = Error::new(ErrorCode::TooLarge, sentence).at(Place::record(&at, next));
-                self.fail(partition, error.remedy("raise fetch.max.bytes and prefetch.max.bytes"));
+                self.fail(partition, error.remedy("raise fetch.max.bytes"));
             }
             Refusal::Answered(KafkaError::OffsetOutOfRange) => self.find_range(partition, next),
             Refusal::Answered(error) if error.is_retriable() => {

@@ -200,10 +200,11 @@ impl<E: Effect> Engine<E> {
         };
         match result {
             Ok(done) => transaction.commit().map_err(fault).map(|()| done),
-            Err(error) => {
-                transaction.abort().map_err(fault)?;
-                Err(error)
-            }
+            // A fault of the file within the transaction makes giving it up fail too, with less to say.
+            Err(error) => match transaction.abort() {
+                Err(cause) if error.code() != ErrorCode::StoreIo => Err(fault(cause)),
+                Err(_) | Ok(()) => Err(error),
+            },
         }
     }
 

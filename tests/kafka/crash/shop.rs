@@ -40,6 +40,9 @@ pub(super) struct Siege {
 const TOPICS: [&str; 2] = ["inventory_orders", "delivery_orders"];
 const GROUPS: [&str; 2] = ["inventory", "delivery"];
 
+/// Megabytes that a consumer may take, however many orders there are.
+const MOST_MEMORY: u64 = 100;
+
 /// How long everything may take to be settled when nothing goes wrong any more.
 const RECOVERY: Duration = Duration::from_secs(90);
 
@@ -246,6 +249,8 @@ impl Shop {
             return;
         }
         self.tenths += 1;
+        let consumer = self.players[2].memory();
+        assert!(consumer.peak < MOST_MEMORY, "the consumer took {} MB after {settled} orders", consumer.peak);
         let seconds = self.since.elapsed().as_secs_f64();
         let line: Vec<_> =
             self.players.iter().map(|player| (player.name, player.memory(), player.complaints())).collect();

@@ -139,6 +139,9 @@ impl StorageBackend for Disk {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut platter = self.platter();
         platter.operate()?;
+        if platter.fault == Fault::Full(1) && len as usize > platter.seen.len() {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         platter.seen.resize(len as usize, 0);
         Ok(())
     }

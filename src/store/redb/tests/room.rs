@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::disk::{Disk, Fault};
-use super::script::{Step, open, picture, take, topic};
+use super::script::{Step, letter, open, picture, take, topic};
 use crate::ErrorCode;
 use crate::order::InventoryOrder;
-use crate::store::Store;
 use crate::store::redb::inventory::Inventory;
+use crate::store::{Batch, Entry, Part, Settled, Store, Work};
 
 const BATCHES: u64 = 9;
 const SOON: Duration = Duration::from_secs(30);
@@ -60,4 +60,35 @@ async fn a_store_whose_disk_is_full_waits_and_goes_on_by_itself_once_there_is_ro
         store.close().await.unwrap();
     }
     assert!(waited > operations / 12, "{waited} waits in {operations} operations");
+}
+
+/// More than the file has room for, so that it grows before the transaction ends.
+fn large() -> Batch<InventoryOrder> {
+    let entry = |offset| Entry {
+        offset,
+        timestamp: 1_700_000_000_000,
+        identity: None,
+        work: Work::DeadLetter(letter("ORD-JSON")),
+    };
+    let entries = (0..2_000).map(entry).collect();
+    let part =
+        Part { partition: 0, expected: 0, token: 7, next: 2_000, settled: Settled::new(), leader_epoch: 0, entries };
+    Batch { topic: topic(), parts: vec![part] }
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_before_the_transaction_ends_is_waited_for_as_well() {
+    let disk = Disk::new();
+    let store = open::<Inventory>(&disk).unwrap();
+    disk.plan(Fault::Full(1));
+    let error = store.apply(large()).await.unwrap_err();
+    assert!(error.is_retriable() && error.to_string().contains("is full"), "{error}");
+    disk.plan(Fault::None);
+    let begun = Instant::now();
+    while let Err(error) = store.apply(large()).await {
+        assert!(error.is_retriable() && begun.elapsed() < SOON, "{error}");
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(store.positions(&topic()).await.unwrap()[&0].next, 2_000);
+    store.close().await.unwrap();
 }

@@ -101,7 +101,7 @@ fn entry<O: Order>((partition, offset): (i32, i64), number: u64, order: fn(u64) 
     Entry { offset, timestamp: 1_700_000_000_000 + offset, identity, work }
 }
 
-fn letter(code: &'static str) -> DeadLetter {
+pub(super) fn letter(code: &'static str) -> DeadLetter {
     let original = Original { value: Some(vec![b'{'; 5_000].into()), ..Original::default() };
     DeadLetter { code: code.into(), reason: "it is of no use".into(), attempts: 1, original }
 }
