@@ -3,11 +3,11 @@
 //! ```text
 //!  client <--pipe-- malice <--pipe-- development broker        each answer behind the first few is spoilt
 //! ```
-//! Whatever comes, a client ends in bounded time with an error that has a code, takes little memory, and goes on once the
-//! malice ends. Nothing panics.
+//! Whatever comes, a client ends in bounded time with an error that has a code, and goes on once the malice ends. Nothing
+//! panics. What it takes into memory is bounded by the limit of a frame: `a_frame_over_the_limit_closes_the_connection`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf, copy, duplex, split};
@@ -83,8 +83,6 @@ struct Between {
     /// So many answers of each connection pass.
     spared: u64,
     over: Arc<AtomicBool>,
-    /// How many bytes of one endless answer a client took at most.
-    taken: Arc<AtomicU64>,
 }
 
 impl Between {
@@ -182,12 +180,9 @@ impl Between {
 
     /// Writes until the client hangs up, and counts what it took.
     async fn endless(&self, to: &mut WriteHalf<DuplexStream>, byte: impl Fn() -> u8) -> std::io::Result<()> {
-        let mut taken = 0;
         loop {
             let part: Vec<u8> = (0..1024).map(|_| byte()).collect();
             to.write_all(&part).await?;
-            taken += part.len() as u64;
-            self.taken.fetch_max(taken, Ordering::Relaxed);
             // The clock is paused while anybody has something to do.
             sleep(Duration::from_millis(1)).await;
         }
@@ -201,7 +196,7 @@ fn order(n: u32) -> DeliveryOrder {
 async fn stage(malice: Malice, spared: u64) -> (DevBroker, ClientConfig, Between) {
     let broker = DevBroker::builder().topic(DELIVERY, 1).start().await.unwrap();
     let config = quick(broker.config_inside(), &mut fastrand::Rng::with_seed(spared));
-    let between = Between { malice, spared, over: Arc::default(), taken: Arc::default() };
+    let between = Between { malice, spared, over: Arc::default() };
     (broker, config, between)
 }
 
@@ -217,10 +212,6 @@ const CODES: [ErrorCode; 9] = [
     ErrorCode::DeliveryTimeout,
     ErrorCode::UnknownTopic,
 ];
-
-/// What a client may take of an answer without end: the largest small answer (8 MiB), and what is on its way. A fetch's
-/// answer may be larger (17 MiB by default), but one without end tells a length beyond it, and is not begun.
-const MOST_TAKEN: u64 = 9 << 20;
 
 async fn produce(config: &ClientConfig) -> Result<()> {
     let producer = DeliveryProducer::connect(config).await?;
@@ -241,8 +232,6 @@ async fn producer_meets(malice: Malice, spared: u64) {
         Ok(()) if malice.is_plain() && spared == 0 => panic!("{story}: the order was acknowledged"),
         _ => {}
     }
-    let taken = between.taken.load(Ordering::Relaxed);
-    assert!(taken <= MOST_TAKEN, "{story}: {taken} bytes were taken");
     assert_eq!(panics::take(), None, "{story}");
     broker.shutdown().await;
 }
@@ -272,9 +261,9 @@ async fn consumer_meets(malice: Malice, spared: u64) {
     let run = tokio::spawn(consumer.run(std::future::pending()));
     sleep(until.saturating_duration_since(tokio::time::Instant::now())).await;
     let (done, health) = (control.summary().settled(), control.health());
-    // A lie that can be understood is believed: that there is nothing to do, for example.
-    let is_told = done == 5 || !told.is_empty() || !health.is_ready();
-    assert!(is_told || !malice.is_plain(), "{story}: nothing is told: {health}; {:?}", control.lag());
+    // Orders may be handed over again and again while commits are answered with nonsense.
+    let is_told = done >= 5 || !told.is_empty() || !health.is_ready();
+    assert!(is_told, "{story}: nothing is told: {health}; {:?}", control.lag());
     between.over.store(true, Ordering::Relaxed);
     let has_all = async || {
         while carrier.books().effects.len() < 5 {
@@ -282,11 +271,11 @@ async fn consumer_meets(malice: Malice, spared: u64) {
         }
     };
     let went_on = timeout(Duration::from_secs(90), has_all()).await;
-    assert!(went_on.is_ok() || !malice.is_plain(), "{story}: it does not go on: {}", control.health());
+    // A lie that can be understood is believed, and one about the log stops the partition with a reason: nothing is skipped.
+    let has_stopped = !malice.is_plain() && control.health().to_string().contains("partition 0 has stopped: ");
+    assert!(went_on.is_ok() || has_stopped, "{story}: it does not go on: {}", control.health());
     run.abort();
     drop(run.await);
-    let taken = between.taken.load(Ordering::Relaxed);
-    assert!(taken <= MOST_TAKEN, "{story}: {taken} bytes were taken");
     assert_eq!(panics::take(), None, "{story}");
     broker.shutdown().await;
 }
@@ -305,9 +294,9 @@ async fn a_producer_ends_with_an_error_in_bounded_time_whatever_a_hostile_broker
 #[tokio::test(start_paused = true)]
 async fn a_consumer_says_what_is_wrong_with_a_hostile_broker_and_goes_on_once_it_ends() {
     panics::watch();
-    fastrand::seed(7);
-    for malice in Malice::ALL {
-        for spared in [0, 1, 2, 4] {
+    for (malice, seed) in Malice::ALL.into_iter().zip([7; 12]).chain([(Malice::Flipped, 0), (Malice::Flipped, 3)]) {
+        fastrand::seed(seed);
+        for spared in [0, 1, 2, 4, 6] {
             consumer_meets(malice, spared).await;
         }
     }

@@ -276,6 +276,8 @@ impl Inner {
     fn failed<R: Request>(&self, cause: RequestError) -> Error {
         match cause {
             RequestError::NoVersionMatch { .. } => {
+                // What it speaks was asked when the connection was made: a newer one asks again, also after a wrong answer.
+                self.switch.kill();
                 let range = R::CLIENT_VERSIONS;
                 let sentence =
                     format!("{} speaks no {:?} version {} to {}", self.address, R::API, range.min, range.max);
