@@ -77,7 +77,7 @@ fn a_running_consumer_answers_for_its_store_and_a_signal_ends_it_cleanly() {
     });
 }
 
-/// The system lets no file grow beyond 2 MB, as a disk that takes no write.
+/// The system lets no file grow beyond half a megabyte, as a disk that takes no write.
 #[test]
 fn a_store_that_cannot_be_written_ends_the_program_with_its_cause_and_the_next_run_goes_on() {
     beside_a_broker(|broker| {
@@ -86,7 +86,7 @@ fn a_store_that_cannot_be_written_ends_the_program_with_its_cause_and_the_next_r
         let send = example(broker, "inventory_producer").args(["-q", "--generate", "--count", "40000"]);
         send.run(WORK).ok();
         let limit = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
-        let limited = Program::new("sh").args(["-c", limit, "sh", "4000"]);
+        let limited = Program::new("sh").args(["-c", limit, "sh", "1000"]);
         let limited = limited.arg(path("inventory_consumer"));
         let limited = limited.args(["-b", &broker.bootstrap(), "-q", "-e", "--store"]).arg(&store);
         let ran = limited.run(WORK).with_code(1);
