@@ -35,6 +35,7 @@
 //! # What is global
 //! Nothing: the library installs no subscriber, recorder, panic hook or signal handler.
 
+pub mod audit;
 pub mod backoff;
 #[cfg(feature = "dev-broker")]
 pub mod broker;
@@ -50,6 +51,7 @@ pub mod place;
 #[cfg(test)]
 mod plant;
 pub mod producer;
+mod scan;
 pub mod shutdown;
 #[cfg(test)]
 mod simulation;

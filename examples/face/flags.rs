@@ -49,6 +49,11 @@ enum LogFormat {
 }
 
 impl Flags {
+    /// Whether `-b` says where the brokers are.
+    pub const fn names_brokers(&self) -> bool {
+        self.bootstrap.is_some()
+    }
+
     /// How long a clean stop may take.
     #[must_use]
     pub fn patience(&self) -> Duration {

@@ -111,7 +111,7 @@ enum Command {
         #[arg(short, long)]
         group: Option<String>,
     },
-    /// The audit: stock is the sum of movements, every offset is accounted for
+    /// The audit: stock is the sum of movements, every offset is accounted for; with -b also that the log agrees
     Verify {
         /// The store
         #[arg(long)]
@@ -152,7 +152,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Migrate { store, order_type, group }) => {
             stores::migrate(flags, &lines, &store, (group.as_deref().unwrap_or(&order_type), &order_type)).await
         }
-        Some(Command::Verify { store }) => stores::verify(flags, &lines, &store).await,
+        Some(Command::Verify { store }) => stores::verify(flags, &lines, &config, &store).await,
     };
     lines.flush();
     ending

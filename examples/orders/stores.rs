@@ -1,6 +1,8 @@
 //! `orders stock | deliveries | verify`: what a store holds, also while a consumer holds the store.
 
 use orderflow::Result;
+use orderflow::audit::against_log;
+use orderflow::config::ClientConfig;
 use orderflow::store::{Audit, PositionRow, Query, Row, StoreReader};
 
 use crate::face::Flags;
@@ -42,9 +44,18 @@ pub(crate) async fn migrate(flags: &Flags, lines: &Lines, store: &str, (group, k
     Ok(Ending::Done)
 }
 
-/// Prints the audit.
-pub(crate) async fn verify(flags: &Flags, lines: &Lines, store: &str) -> Result<Ending> {
-    let Some(audit) = audit(store).await? else { return Ok(Ending::Undone) };
+/// Prints the audit; with brokers named on the command line, that of the log as well.
+pub(crate) async fn verify(flags: &Flags, lines: &Lines, config: &ClientConfig, store: &str) -> Result<Ending> {
+    let Some(mut audit) = audit(store).await? else { return Ok(Ending::Undone) };
+    if flags.names_brokers() {
+        let log = against_log(config, &StoreReader::open(store).await?).await?;
+        complain(&format!(
+            "compared with {} records of the log; {} of the store's offsets are gone there",
+            log.records, log.gone
+        ));
+        audit.problems.extend(log.problems);
+        audit.holds = audit.problems.is_empty();
+    }
     let holds = audit.holds;
     for problem in &audit.problems {
         complain(problem);

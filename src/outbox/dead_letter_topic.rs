@@ -18,7 +18,6 @@ use bytes::Bytes;
 use litemap::LiteMap;
 
 use super::headers::Header;
-use super::scan::{Found, Scan};
 use super::told::{Told, kept};
 use crate::cluster::admin::{NewTopic, create_topics};
 use crate::cluster::{Cluster, Missing, TopicView};
@@ -28,6 +27,7 @@ use crate::consumer::retry_topic::{DEAD, REPLAYED_FOR, REPLAYED_FROM, RETRY};
 use crate::order::{DeliveryOrder, IDENTITY_HEADER, InventoryOrder, Order, Violation};
 use crate::place::{Place, TopicPartition};
 use crate::producer::{OutgoingRecord, RecordProducer};
+use crate::scan::{Found, Scan};
 use crate::store::{DeadLetterRow, DeadLetterState, EventId, OriginalRow, Rehearsal, ReplayRow, Replayed, Topic};
 use crate::wire::record_batch::Header as WireHeader;
 use crate::{Error, ErrorCode, Result};

@@ -58,7 +58,6 @@ mod post;
 mod refusal;
 mod relay;
 pub(crate) mod rounds;
-mod scan;
 #[cfg(test)]
 mod schemas;
 mod stock_alert;

@@ -3,9 +3,9 @@
 use bytes::Bytes;
 
 use super::headers::{Dialect, Header, LEFT_OUT, Says, instant};
-use super::scan::Found;
 use crate::consumer::retry_topic::REPLAYED_FOR;
 use crate::order::Identity;
+use crate::scan::Found;
 use crate::store::{DeadLetterKind, DeadLetterRow, DeadLetterState, EventId, OriginalRow, Text, Topic};
 
 /// A record on a dead-letter topic, with the dialect that its headers speak.

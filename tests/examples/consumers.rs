@@ -74,6 +74,9 @@ fn a_running_consumer_answers_for_its_store_and_a_signal_ends_it_cleanly() {
         running.signal(Signal::Terminate);
         running.finish(Duration::from_secs(30)).ok();
         assert_eq!(orders("verify", &store)[0]["applied"], 13);
+        let with_the_log = example(broker, "orders").args(["verify", "--json", "--store"]).arg(&store).run(WORK).ok();
+        assert_eq!(ndjson::parse(with_the_log.stdout.lines())[0]["holds"], true);
+        assert!(with_the_log.stderr.contains("compared with 13 records of the log"), "{with_the_log}");
     });
 }
 

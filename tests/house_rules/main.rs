@@ -17,7 +17,7 @@ type Rule = fn(&Source) -> Vec<String>;
 const GROUND: [&str; 6] = ["error", "place", "backoff", "gather", "shutdown", "plant"];
 
 /// Who may import whom, beside itself and [`GROUND`]. The longest name that fits a file decides for it.
-const MAY_IMPORT: [(&str, &[&str]); 21] = [
+const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("error", &[]),
     ("place", &[]),
     ("backoff", &[]),
@@ -34,7 +34,9 @@ const MAY_IMPORT: [(&str, &[&str]); 21] = [
     ("store", &["config", "order", "telemetry"]),
     ("consumer", &["config", "flight", "order", "wire", "cluster", "store", "telemetry"]),
     ("consumer::group", &["config", "flight", "wire", "cluster", "telemetry"]),
-    ("outbox", &["config", "flight", "order", "wire", "cluster", "producer", "store", "consumer"]),
+    ("scan", &["wire", "cluster", "store"]),
+    ("audit", &["config", "order", "cluster", "store", "scan"]),
+    ("outbox", &["config", "flight", "order", "wire", "cluster", "producer", "store", "consumer", "scan"]),
     ("broker", &["config", "wire"]),
     ("testing", &["config", "order", "wire", "producer", "store", "consumer", "broker"]),
     ("plant", &[]),

@@ -1,10 +1,10 @@
-//! Reading a topic once, from its beginning to the end that it had.
+//! Reading a topic once, outside of any group.
 //!
-//! For topics that few records are on, read by an operator's command: a partition at a time, a page a request, outside of any
-//! group. Records of aborted transactions are left out.
+//! For an operator's command: a partition at a time, a page a request. Records of aborted transactions are left out.
 //!
 //! ```text
-//!  begin: first offset, last stable offset of each partition --> page, page, ... --> none
+//!  begin:    from the first offset to the last stable one, of each partition \
+//!  between:  what is asked for                                                --> page, page, ... --> none
 //! ```
 
 use std::sync::Arc;
@@ -29,15 +29,15 @@ const NO_SESSION: i32 = -1;
 
 /// A record that was read.
 #[derive(Debug)]
-pub(super) struct Found {
-    pub(super) partition: i32,
-    pub(super) offset: i64,
-    pub(super) timestamp: i64,
-    pub(super) original: Original,
+pub(crate) struct Found {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) original: Original,
 }
 
 /// Reads one topic.
-pub(super) struct Scan {
+pub(crate) struct Scan {
     cluster: Cluster,
     topic: Arc<TopicView>,
     /// What is left: partition, next offset, end.
@@ -47,16 +47,22 @@ pub(super) struct Scan {
 
 impl Scan {
     /// Begins at the first record of each partition.
-    pub(super) async fn begin(cluster: &Cluster, topic: Arc<TopicView>) -> Result<Self> {
+    pub(crate) async fn begin(cluster: &Cluster, topic: Arc<TopicView>) -> Result<Self> {
         let first = list_offsets(cluster, &topic, OffsetSpec::Earliest).await?;
         let ends = list_offsets(cluster, &topic, OffsetSpec::LatestStable).await?;
         let ends = ends.into_iter().zip(first.into_values()).map(|((partition, end), first)| (partition, first, end));
-        let left = ends.filter(|(_, first, end)| first < end).rev().collect();
-        Ok(Self { cluster: cluster.clone(), topic, left, decompressor: Decompressor::new() })
+        Ok(Self::between(cluster, topic, ends.collect()))
+    }
+
+    /// Begins at the first of some ranges: partition, first offset, the offset behind the last.
+    pub(crate) fn between(cluster: &Cluster, topic: Arc<TopicView>, mut ranges: Vec<(i32, i64, i64)>) -> Self {
+        ranges.retain(|(_, first, end)| first < end);
+        ranges.reverse();
+        Self { cluster: cluster.clone(), topic, left: ranges, decompressor: Decompressor::new() }
     }
 
     /// The next records of a partition; `None` when all are read. A page may be empty.
-    pub(super) async fn page(&mut self) -> Result<Option<Vec<Found>>> {
+    pub(crate) async fn page(&mut self) -> Result<Option<Vec<Found>>> {
         let Some((partition, next, end)) = self.left.pop() else { return Ok(None) };
         let at = TopicPartition::new(self.topic.name.clone(), partition);
         let data = persist(&self.cluster, || self.fetch(&at, next)).await?;
