@@ -183,6 +183,18 @@ impl Node {
         self.process.as_ref().expect("a node that runs").signal(signal);
     }
 
+    /// It listens elsewhere from its next start on; whoever was told of it before finds nobody there.
+    pub(crate) fn move_port(&mut self) {
+        assert!(self.process.is_none(), "a node that runs cannot be moved");
+        let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("a bound port").port();
+        let (file, old) = (self.folder.join("server.properties"), format!("PLAINTEXT://{}", self.address()));
+        self.port = port;
+        let text = std::fs::read_to_string(&file).expect("the node's settings");
+        let moved = text.replace(&old, &format!("PLAINTEXT://{}", self.address()));
+        assert_ne!(text, moved, "the settings name the port");
+        std::fs::write(file, moved).expect("the node's new settings");
+    }
+
     /// Starts again after [`Node::kill`] or [`Node::term`], with the same logs and port.
     pub(crate) fn restart(&mut self) {
         assert!(self.process.is_none(), "a node that runs cannot be started");

@@ -12,8 +12,10 @@ use crate::support::program::{Running, Signal};
 use crate::support::wait;
 use crate::{Case, Shared, case};
 
-pub(crate) const CASES: &[Case] =
-    &[case!(Java, the_death_of_a_coordinator_and_a_rolling_restart_of_three_nodes_cost_no_order_and_no_membership)];
+pub(crate) const CASES: &[Case] = &[case!(
+    Java,
+    a_coordinator_that_comes_back_on_another_port_and_a_rolling_restart_of_three_nodes_cost_no_order_and_no_membership
+)];
 
 /// The death of a node is noticed in three seconds, not nine.
 const NOTICED_SOON: [&str; 2] = ["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"];
@@ -64,7 +66,9 @@ impl Group {
     }
 }
 
-fn the_death_of_a_coordinator_and_a_rolling_restart_of_three_nodes_cost_no_order_and_no_membership(_: &Shared) {
+fn a_coordinator_that_comes_back_on_another_port_and_a_rolling_restart_of_three_nodes_cost_no_order_and_no_membership(
+    _: &Shared,
+) {
     let mut cluster = Cluster::start(3, &NOTICED_SOON);
     let groups: Vec<_> = Servers::group_protocols().iter().map(|protocol| Group::start(&cluster, protocol)).collect();
     let more = |what: &str| groups.iter().for_each(|group| group.await_more(what));
@@ -74,6 +78,8 @@ fn the_death_of_a_coordinator_and_a_rolling_restart_of_three_nodes_cost_no_order
     let begun = Instant::now();
     cluster.node(coordinator).kill();
     more("orders come without the coordinator");
+    // Its old address stays among those that the clients were given.
+    cluster.node(coordinator).move_port();
     back_in_step(&mut cluster, coordinator);
     for node in 1..=3 {
         cluster.node(node).term();
