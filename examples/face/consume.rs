@@ -45,6 +45,9 @@ struct Arguments {
     /// Take the group over with an empty store, built from the beginning of the log
     #[arg(long, conflicts_with = "backfill")]
     rebuild: bool,
+    /// With --rebuild: tell customers and other systems again what was told before
+    #[arg(long, requires = "rebuild")]
+    resend: bool,
     /// Stop at the end that the topic has now
     #[arg(short, long)]
     exit_at_end: bool,
@@ -139,6 +142,7 @@ pub fn main<O: Effect>() -> ExitCode {
 async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let lines = Lines::new(stop.clone());
     let Some(config) = arguments.flags.settings(&lines)? else { return Ok(Ending::Done) };
+    let config = if arguments.rebuild && !arguments.resend { untold_before_now(config)? } else { config };
     let configured = Some(config.text(&properties::GROUP_ID)).filter(|group| !group.is_empty());
     let group = arguments.group.as_deref().or(configured).unwrap_or(O::GROUP);
     let backfill = match &arguments.backfill {
@@ -164,6 +168,15 @@ async fn run<O: Effect>(arguments: Arguments, stop: CancellationToken) -> Result
             consume::<O, _>((&arguments, &config, &group), backfill, (lines, stop), store).await
         }
     }
+}
+
+/// What a log tells again was told before: nothing of it is relayed, unless somebody says from when on it is to be.
+fn untold_before_now(config: ClientConfig) -> Result<ClientConfig> {
+    if config.number(&properties::OUTBOX_SINCE) > 0 {
+        return Ok(config);
+    }
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    config.set("outbox.since", now.as_millis().to_string())
 }
 
 async fn consume<O: Effect, S: Store<O>>(

@@ -123,6 +123,7 @@ properties! {
     BREAKER_BACKOFF_MAX = "breaker.probe.backoff.max.ms", Millis(1, DAY_MS), "60000", Yes, "The longest such wait.";
     DEAD_LETTERS_HEADERS = "dead_letters.headers", Choice(&["text", "spring"]), "text", Yes, "The headers that say why a record is on its dead-letter topic: readable text, or those of Spring for Apache Kafka.";
     OUTBOX_TOPICS = "outbox.topics", Text, "delivery_status,customer_notifications,stock_alerts,inventory_orders", Yes, "To which of these topics a store's events are relayed; what is left out is told to nobody. Dead letters and refusals always are.";
+    OUTBOX_SINCE = "outbox.since", Number(0, i64::MAX), "0", Yes, "What happened before this moment, in milliseconds since 1970 and by its records' timestamps, was told before and is told to nobody now; dead letters and refusals are. Set by --rebuild.";
     OUTBOX_LEASE = "outbox.lease.ms", Millis(100, DAY_MS), "15000", Yes, "For how long one of several processes on a database relays its share of the events before it must show that it lives.";
     OUTBOX_POLL = "outbox.poll.ms", Millis(1, DAY_MS), "500", Yes, "How often the outbox of a database is looked at when this process has written nothing to it.";
     OUTBOX_NOTIFY_TIMEOUT = "outbox.notify.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long a notifier may take for one notification.";

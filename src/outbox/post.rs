@@ -37,6 +37,8 @@ pub(super) struct Post {
     notifier: Option<Arc<dyn AnyNotifier>>,
     /// `outbox.topics`.
     wanted: Vec<String>,
+    /// `outbox.since`.
+    since: i64,
     notify_timeout: Duration,
     notify_concurrency: usize,
 }
@@ -49,6 +51,7 @@ impl Post {
             topics,
             notifier,
             wanted: wanted.collect(),
+            since: i64::try_from(config.number(&properties::OUTBOX_SINCE)).unwrap_or(i64::MAX),
             notify_timeout: config.millis(&properties::OUTBOX_NOTIFY_TIMEOUT),
             notify_concurrency: usize::try_from(concurrency).unwrap_or(1),
         }
@@ -56,6 +59,14 @@ impl Post {
 
     /// Where a part of a row goes to; none: nowhere, as nobody wants it.
     pub(super) fn topic(&self, tidings: &Tidings, part: u8) -> Option<String> {
+        let happened = match tidings {
+            Tidings::Letter(_) | Tidings::Scheduled(_) => i64::MAX,
+            Tidings::Moved(told) | Tidings::Returned(told) => told.at,
+            Tidings::LowStock(low) => low.at,
+        };
+        if happened < self.since {
+            return None;
+        }
         let topic = match (tidings, part) {
             (Tidings::Letter(letter), _) => return Some(self.topics.of(letter)),
             (Tidings::Scheduled(_) | Tidings::Moved(_), 0) => DELIVERY_STATUS,
@@ -77,8 +88,12 @@ impl Post {
         match &event.tidings {
             Tidings::Letter(letter) => Ok(vec![self.topics.post(letter).await?]),
             Tidings::Scheduled(told) => {
-                let ours: Vec<&DeliveryTold> =
-                    told.iter().filter(|told| bit(shard_of(told.id.as_bytes())) & shards != 0).collect();
+                let is_ours =
+                    |told: &&DeliveryTold| told.at >= self.since && bit(shard_of(told.id.as_bytes())) & shards != 0;
+                let ours: Vec<&DeliveryTold> = told.iter().filter(is_ours).collect();
+                if ours.is_empty() {
+                    return Ok(Vec::new());
+                }
                 self.deliveries(&ours, part).await
             }
             Tidings::Moved(told) => self.deliveries(&[told], part).await,

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::delivery_line::DeliveryLine;
-use super::ledger::LedgerReader;
+use super::ledger::{LedgerReader, Lines};
 use super::schedule::date_of_day;
-use super::{EventId, SetAside, Status, Topic};
+use super::{EventId, KnownDelivery, SetAside, Status, Topic};
 use crate::Result;
 
 /// All shards, a bit each.
@@ -184,9 +184,30 @@ pub(crate) fn bit(shard: u8) -> u64 {
     1_u64.checked_shl(u32::from(shard)).unwrap_or(0)
 }
 
+/// A delivery as it was at a version; `None`: it has not come so far.
+pub(crate) fn moved(known: KnownDelivery, version: u32) -> Option<DeliveryTold> {
+    let place = usize::try_from(version.checked_sub(1)?).ok()?;
+    let (life, reason) = known.history.into_iter().nth(place)?;
+    Some(DeliveryTold {
+        id: known.id,
+        version,
+        order_id: known.order_id,
+        product_id: known.product_id,
+        quantity: known.quantity,
+        status: life.status,
+        scheduled_for: known.scheduled_for,
+        at: life.since,
+        reason,
+        order: known.order.map(Bytes::from),
+    })
+}
+
 /// Appends the deliveries of a row of the ledger, as they were scheduled.
 pub(crate) fn scheduled(row: &mut LedgerReader<'_>, topic: &Topic, told: &mut Vec<DeliveryTold>) -> Result<()> {
     let partition = row.head().partition;
+    if row.head().lines != Lines::Orders {
+        return Ok(());
+    }
     while let Some(line) = row.line()? {
         let delivery = DeliveryLine::read(row.rest())?;
         told.push(DeliveryTold {

@@ -9,7 +9,9 @@ use orderflow::config::ClientConfig;
 use orderflow::consumer::{DeliveryConsumer, Summary};
 use orderflow::order::{Customer, DeliveryOrder, Order};
 use orderflow::outbox::{CUSTOMER_NOTIFICATIONS, DELIVERY_STATUS, Notification, Notifier, STOCK_ALERTS};
-use orderflow::store::{Backlog, RedbDeliveries, RedbInventory, RedbSettings, ReorderLevels, Store};
+use orderflow::store::{
+    Backlog, EventId, Operation, RedbDeliveries, RedbInventory, RedbSettings, ReorderLevels, Status, Store,
+};
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::ApiKey;
 use orderflow::{BoxError, ErrorCode};
@@ -162,6 +164,16 @@ async fn what_nobody_wants_is_told_to_nobody_and_does_not_stay() {
     broker.shutdown().await;
 }
 
+#[tokio::test]
+async fn what_happened_before_a_moment_was_told_before() {
+    // The records are a millisecond apart.
+    let (broker, _folder, path) = shop(20).await;
+    settle(&config(&broker).set("outbox.since", "1700000000015").unwrap(), &path).await.unwrap();
+    assert_eq!((all(&broker, DELIVERY_STATUS).len(), all(&broker, CUSTOMER_NOTIFICATIONS).len()), (10, 10));
+    assert_eq!(backlog(&path).await, Backlog::default());
+    broker.shutdown().await;
+}
+
 /// Fails at the first try of each third, and keeps what it was given.
 #[derive(Clone, Default)]
 struct Choosy(Arc<Mutex<BTreeMap<String, usize>>>);
@@ -186,6 +198,46 @@ async fn a_notifier_takes_the_topics_place_and_is_given_what_failed_again() {
     assert_eq!(choosy.0.lock().unwrap().len(), 60);
     assert_eq!(all(&broker, DELIVERY_STATUS).len(), 60);
     assert!(broker.offsets(CUSTOMER_NOTIFICATIONS, 0).is_err());
+    assert_eq!(backlog(&path).await, Backlog::default());
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_a_delivery_becomes_is_told_in_order_and_its_goods_are_an_order_of_their_own() {
+    let (broker, _folder, path) = shop(3).await;
+    let store = RedbDeliveries::open(&path, "delivery").unwrap();
+    let office = store.back_office().unwrap();
+    let consumer = DeliveryConsumer::builder(&config(&broker)).store(store).build().await.unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let run = tokio::spawn(consumer.run(async { drop(stopped.await) }));
+    until_async("all are scheduled", SOON, async || (all(&broker, DELIVERY_STATUS).len() == 6).then_some(())).await;
+    let name = |record: &Raw| String::from_utf8(record.key.clone().unwrap()).unwrap();
+    let ids: Vec<EventId> = all(&broker, DELIVERY_STATUS).iter().map(|record| name(record).parse().unwrap()).collect();
+    for (id, to) in [(ids[0], Status::OutForDelivery), (ids[0], Status::Delivered), (ids[1], Status::Cancelled)] {
+        office.operate(Operation::Move { delivery: id, to, reason: None }).await.unwrap();
+    }
+    let told = async || (all(&broker, CUSTOMER_NOTIFICATIONS).len() == 9).then_some(());
+    until_async("all moves are told", SOON, told).await;
+    stop.send(()).unwrap();
+    run.await.unwrap().unwrap();
+    for (topic, kind) in [(DELIVERY_STATUS, "status"), (CUSTOMER_NOTIFICATIONS, "notification")] {
+        let of = |id: EventId| -> Vec<String> {
+            let records = all(&broker, topic).into_iter().filter(|record| name(record) == id.to_string());
+            records.map(|record| record.header("idempotency-key").unwrap()).collect()
+        };
+        let names = |id: EventId, versions: std::ops::RangeInclusive<u32>| -> Vec<String> {
+            versions.map(|version| format!("{kind}:{id}:{version}")).collect()
+        };
+        assert_eq!(
+            (of(ids[0]), of(ids[1]), of(ids[2])),
+            (names(ids[0], 1..=3), names(ids[1], 1..=2), names(ids[2], 1..=1))
+        );
+    }
+    let back = all(&broker, "inventory_orders");
+    assert_eq!(back.len(), 1, "{back:?}");
+    assert_eq!(back[0].header("idempotency-key").unwrap(), format!("{}:return", ids[1]));
+    let order = orderflow::order::InventoryOrder::decode(back[0].value.as_ref().unwrap()).unwrap();
+    assert_eq!((order.product_id(), order.quantity()), ("02758", 3));
     assert_eq!(backlog(&path).await, Backlog::default());
     broker.shutdown().await;
 }

@@ -202,7 +202,7 @@ pub(crate) use letter_cases;
 macro_rules! event_cases {
     ($with:ident) => {
         $with! { events:
-            a_stock_alert_is_left_once_for_each_crossing_of_the_reorder_level_downwards, deliveries_that_are_scheduled_are_told_each_once_and_let_go_for_each_topic, the_outbox_says_how_much_waits_and_since_when
+            a_stock_alert_is_left_once_for_each_crossing_of_the_reorder_level_downwards, deliveries_that_are_scheduled_are_told_each_once_and_let_go_for_each_topic, a_delivery_that_moves_is_told_at_each_version_and_its_goods_come_back_once, the_outbox_says_how_much_waits_and_since_when
         }
     };
 }

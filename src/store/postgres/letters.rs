@@ -28,8 +28,8 @@ const WRITE: &str = "INSERT INTO dead_letters (id, state, by_place, code, reason
                      ON CONFLICT (id) DO UPDATE SET state = excluded.state, by_place = excluded.by_place,
                        code = excluded.code, reason = excluded.reason, letter = excluded.letter, bytes = excluded.bytes,
                        record = CASE WHEN excluded.state = 0 THEN coalesce(excluded.record, dead_letters.record) END";
-const TELL: &str =
-    "INSERT INTO outbox (event, shard, letter, version, tidings) SELECT * FROM unnest($1, $2, $3, $4, $5)";
+const TELL: &str = "INSERT INTO outbox (event, shard, letter, version, delivery, tidings)
+                    SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
 
 /// Letters that an order may meet: open ones, and replayed ones that stand for a place.
 #[derive(Debug, Default)]
@@ -260,12 +260,18 @@ impl Desk {
             _ => (None, None),
         };
         let (letters, versions): (Vec<Option<Vec<u8>>>, Vec<Option<i32>>) = self.events.iter().map(letter).unzip();
+        let delivery = |row: &OutboxRow| match row {
+            OutboxRow::Moved { id, .. } | OutboxRow::Returned { id } => Some(id.as_bytes().to_vec()),
+            _ => None,
+        };
+        let deliveries: Vec<Option<Vec<u8>>> = self.events.iter().map(delivery).collect();
         let tidings: Vec<Vec<u8>> = self.events.iter().map(encoded_row).collect();
         let values = [
             (&numbers as _, Type::INT8_ARRAY),
             (&shards as _, Type::INT2_ARRAY),
             (&letters as _, Type::BYTEA_ARRAY),
             (&versions as _, Type::INT4_ARRAY),
+            (&deliveries as _, Type::BYTEA_ARRAY),
             (&tidings as _, Type::BYTEA_ARRAY),
         ];
         link.run(TELL, &values).await

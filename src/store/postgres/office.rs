@@ -17,15 +17,17 @@ use tokio_postgres::types::Type;
 use super::effect::Effect;
 use super::keeper::{Keeper, within};
 use super::link::{Link, count_of, get, stored};
-use super::shards::{self, SCHEDULED};
+use super::moves;
+use super::shards::{self, MOVES, SCHEDULED};
 use super::topics::Topics;
 use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::ledger::LedgerReader;
+use crate::store::life::Life;
 use crate::store::moves::check_reason;
-use crate::store::tidings::scheduled;
+use crate::store::tidings::{moved, scheduled};
 use crate::store::{
-    BACKFILL, BackOffice, Backlog, Done, EventId, Leases, LowStock, Mark, Moves, Operation, Origin, Original,
-    OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
+    BACKFILL, BackOffice, Backlog, Done, EventId, KnownDelivery, Leases, LowStock, Mark, Moves, Operation, Origin,
+    Original, OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -36,8 +38,9 @@ const PAGE_SCHEDULED: i64 = 16;
 /// With so many bytes of records a page takes no further one.
 const PAGE_BYTES: u64 = 1 << 20;
 
-const WAITING: &str = "SELECT event, told, tidings, dead_letters.letter, record
-                       FROM outbox LEFT JOIN dead_letters ON id = outbox.letter
+const WAITING: &str = "SELECT event, told, tidings, dead_letters.letter, record, life, orders
+                       FROM outbox LEFT JOIN dead_letters ON dead_letters.id = outbox.letter
+                       LEFT JOIN lives ON lives.id = outbox.delivery LEFT JOIN ledger ON ledger.id = lives.row
                        WHERE event > $1 AND ($2 >> shard) & 1 = 1 ORDER BY event LIMIT $3";
 const SCHEDULED_ROWS: &str = "SELECT page.id, ~status_told & $2, ~customers_told & $2, orders
     FROM (SELECT * FROM scheduled WHERE id > $1 AND ~(status_told & customers_told) & $2 <> 0 ORDER BY id LIMIT $3) AS page
@@ -229,14 +232,42 @@ fn add_events(page: &mut Waiting, topics: &Topics, rows: &[DatabaseRow], with_mo
             OutboxRow::StockAlert { product_id, stock, reorder_level, movements, at } => {
                 Tidings::LowStock(LowStock { product_id, stock, reorder_level, movements, at })
             }
-            OutboxRow::Moved { .. } | OutboxRow::Returned { .. } | OutboxRow::Scheduled { .. } => {
-                page.is_held |= !with_moves;
+            _ if !with_moves => {
+                page.is_held = true;
                 continue;
             }
+            OutboxRow::Moved { id, version } => match known(topics, id, row)?.and_then(|known| moved(known, version)) {
+                Some(told) => Tidings::Moved(Box::new(told)),
+                None => {
+                    page.spent.push(event | MOVES);
+                    continue;
+                }
+            },
+            OutboxRow::Returned { id } => {
+                let now = |known: KnownDelivery| {
+                    let version = known.life.version;
+                    moved(known, version)
+                };
+                match known(topics, id, row)?.and_then(now) {
+                    Some(told) => Tidings::Returned(Box::new(told)),
+                    None => {
+                        page.spent.push(event);
+                        continue;
+                    }
+                }
+            }
+            OutboxRow::Scheduled { .. } => continue,
         };
-        page.events.push(WaitingEvent { number: event, left, tidings });
+        let number = if matches!(tidings, Tidings::Moved(_)) { event | MOVES } else { event };
+        page.events.push(WaitingEvent { number, left, tidings });
     }
     Ok((rows.len() as i64) < PAGE_ROWS)
+}
+
+/// What is known of a delivery that has moved.
+fn known(topics: &Topics, id: EventId, row: &DatabaseRow) -> Result<Option<KnownDelivery>> {
+    let Some(life) = get::<Option<&[u8]>>(row, 5)? else { return Ok(None) };
+    moves::known(topics, id, &Life::decode(life)?, get(row, 6)?).map(Some)
 }
 
 fn set_aside(topics: &Topics, id: EventId, letter: Letter, original: Original) -> Result<SetAside> {

@@ -36,7 +36,6 @@ impl<'a> Lives<'a> {
         bytes_of(&self.lives, id.as_bytes().as_slice())?.map(|row| Life::decode(&row)).transpose()
     }
 
-    #[allow(dead_code, reason = "the relay reads it to tell of moves")]
     /// Everything that is known of a delivery that has moved; `None`: no such delivery has.
     pub(super) fn known(&self, id: EventId) -> Result<Option<KnownDelivery>> {
         self.life(id)?.map(|life| self.with_line(id, &life)).transpose()

@@ -14,6 +14,7 @@ use super::backup::back_up;
 use super::effect::Effect;
 use super::engine::{Command, gone};
 use super::fault::{closed, fault};
+use super::lives::Lives;
 use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, OUTBOX, bytes_of};
 use super::topics::Topics;
@@ -23,7 +24,7 @@ use crate::store::dead_letter::{Letter, decode_original};
 use crate::store::ledger::LedgerReader;
 use crate::store::moves::{among_updates, check_reason};
 use crate::store::outbox::Filed;
-use crate::store::tidings::scheduled;
+use crate::store::tidings::{moved, scheduled};
 use crate::store::{
     Applied, BACKFILL, BackOffice, Backlog, Batch, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Moves,
     Operation, Origin, Original, OutboxRow, Position, Row, SetAside, Start, SteeredRow, Steering, StoreIdentity,
@@ -206,7 +207,8 @@ pub(super) fn backlog(transaction: &ReadTransaction) -> Result<Backlog> {
 
 pub(super) fn page(transaction: &ReadTransaction, after: Mark) -> Result<Waiting> {
     let outbox = transaction.open_table(OUTBOX).map_err(fault)?;
-    let mut teller = Teller::new(transaction)?;
+    let topics = Topics::load(transaction)?;
+    let mut teller = Teller::new(transaction, &topics)?;
     let mut page = Waiting { until: after, is_last: true, ..Waiting::default() };
     for (row, looked_at) in outbox.range((Bound::Excluded(after.event), Bound::Unbounded)).map_err(fault)?.zip(0..) {
         let (number, value) = row.map_err(fault)?;
@@ -216,9 +218,6 @@ pub(super) fn page(transaction: &ReadTransaction, after: Mark) -> Result<Waiting
         }
         let (number, filed) = (number.value(), Filed::decode(value.value())?);
         page.until.event = number;
-        if matches!(filed.row, OutboxRow::Moved { .. } | OutboxRow::Returned { .. }) {
-            continue;
-        }
         match teller.tell(&filed.row)? {
             Some(tidings) => page.events.push(WaitingEvent { number, left: filed.row.left(filed.told), tidings }),
             None => page.spent.push(number),
@@ -228,8 +227,9 @@ pub(super) fn page(transaction: &ReadTransaction, after: Mark) -> Result<Waiting
 }
 
 /// Reads what rows refer to.
-struct Teller {
-    topics: Topics,
+struct Teller<'t> {
+    topics: &'t Topics,
+    lives: Option<Lives<'t>>,
     letters: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     originals: ReadOnlyTable<&'static [u8; 16], &'static [u8]>,
     ledger: ReadOnlyTable<(u64, u32), &'static [u8]>,
@@ -237,10 +237,11 @@ struct Teller {
     bytes: u64,
 }
 
-impl Teller {
-    fn new(transaction: &ReadTransaction) -> Result<Self> {
+impl<'t> Teller<'t> {
+    fn new(transaction: &ReadTransaction, topics: &'t Topics) -> Result<Self> {
         Ok(Self {
-            topics: Topics::load(transaction)?,
+            topics,
+            lives: Lives::of(transaction, topics)?,
             letters: transaction.open_table(DEAD_LETTERS).map_err(fault)?,
             originals: transaction.open_table(ORIGINALS).map_err(fault)?,
             ledger: transaction.open_table(LEDGER).map_err(fault)?,
@@ -255,7 +256,8 @@ impl Teller {
             OutboxRow::Scheduled { transaction, first_row, rows } => {
                 Some(Tidings::Scheduled(self.scheduled((*transaction, *first_row), *rows)?))
             }
-            OutboxRow::Moved { .. } | OutboxRow::Returned { .. } => None,
+            OutboxRow::Moved { id, version } => self.moved(*id, Some(*version))?.map(Tidings::Moved),
+            OutboxRow::Returned { id } => self.moved(*id, None)?.map(Tidings::Returned),
             OutboxRow::StockAlert { product_id, stock, reorder_level, movements, at } => {
                 let (stock, reorder_level, movements, at) = (*stock, *reorder_level, *movements, *at);
                 self.bytes = self.bytes.saturating_add(EVENT_BYTES);
@@ -265,13 +267,23 @@ impl Teller {
         })
     }
 
+    /// A delivery at a version; `None` for the version: as it is now.
+    fn moved(&mut self, id: EventId, version: Option<u32>) -> Result<Option<Box<DeliveryTold>>> {
+        self.bytes = self.bytes.saturating_add(EVENT_BYTES);
+        let Some(known) = self.lives.as_ref().map(|lives| lives.known(id)).transpose()?.flatten() else {
+            return Ok(None);
+        };
+        let version = version.unwrap_or(known.life.version);
+        Ok(moved(known, version).map(Box::new))
+    }
+
     fn letter(&mut self, id: EventId, version: u32) -> Result<Option<SetAside>> {
         let letter = bytes_of(&self.letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()?;
         let newest = letter.filter(|letter| letter.is_open() && letter.version == version);
         let original = bytes_of(&self.originals, id.as_bytes())?;
         let (Some(letter), Some(original)) = (newest, original) else { return Ok(None) };
         self.bytes = self.bytes.saturating_add(letter.bytes);
-        set_aside(&self.topics, id, letter, decode_original(&original)?).map(Some)
+        set_aside(self.topics, id, letter, decode_original(&original)?).map(Some)
     }
 
     fn scheduled(&mut self, (transaction, first): (u64, u32), rows: u32) -> Result<Vec<DeliveryTold>> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use orderflow::order::{Customer, DeliveryOrder};
 use orderflow::store::{
-    ALL_SHARDS, BackOffice, Backlog, Batch, DeliveryPolicy, Done, Leases, LowStock, Mark, Part, Position, Query,
-    ReorderLevels, Row, Status, Store, Tidings, WaitingEvent, Work,
+    ALL_SHARDS, BackOffice, Backlog, Batch, DeliveryPolicy, Done, Leases, LowStock, Mark, Operation, Part, Position,
+    Query, ReorderLevels, Row, Status, Store, Tidings, WaitingEvent, Work,
 };
 
 use super::super::{Home, Terms, batch, dead_letter, entry, movement, numbered, part, topic};
@@ -149,6 +149,52 @@ pub async fn deliveries_that_are_scheduled_are_told_each_once_and_let_go_for_eac
     assert_eq!(left, [[false, true], [true, false]]);
     let rest = [all_of(first)[1..].to_vec(), of_third[..1].to_vec()].concat();
     office.published(rest, leases).await.unwrap();
+    assert_eq!(office.backlog().await.unwrap(), Backlog::default());
+    store.close().await.unwrap();
+}
+
+pub async fn a_delivery_that_moves_is_told_at_each_version_and_its_goods_come_back_once<H: Home>() {
+    let home = H::new().await;
+    let store = home.open_deliveries(DeliveryPolicy::default()).await;
+    let office: Arc<dyn BackOffice> = store.back_office().unwrap();
+    store.apply(deliveries(&Position::default(), 4)).await.unwrap();
+    let leases = lease(&*office).await;
+    let events = everything(&*office, leases.mask()).await;
+    let [WaitingEvent { tidings: Tidings::Scheduled(told), .. }] = &*events else { panic!("{events:?}") };
+    let move_to = async |n: usize, to, reason: Option<&str>| {
+        let reason = reason.map(str::to_owned);
+        office.operate(Operation::Move { delivery: told[n].id, to, reason }).await.unwrap();
+    };
+    move_to(0, Status::OutForDelivery, None).await;
+    move_to(0, Status::Failed, Some("nobody was there")).await;
+    move_to(1, Status::Cancelled, Some("changed her mind")).await;
+    // What was scheduled comes before what moved.
+    let events = everything(&*office, leases.mask()).await;
+    assert!(matches!(&events[0].tidings, Tidings::Scheduled(told) if told.iter().all(|told| told.version == 1)));
+    let moved: Vec<_> = events[1..]
+        .iter()
+        .map(|event| match &event.tidings {
+            Tidings::Moved(told) => {
+                ("moved", told.order_id.as_str(), told.version, told.status, told.reason.as_deref())
+            }
+            Tidings::Returned(told) => ("returned", &*told.order_id, told.version, told.status, told.reason.as_deref()),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (failed, cancelled) = (Some("nobody was there"), Some("changed her mind"));
+    let expected = [
+        ("moved", "0", 2, Status::OutForDelivery, None),
+        ("moved", "0", 3, Status::Failed, failed),
+        ("moved", "1", 2, Status::Cancelled, cancelled),
+        ("returned", "1", 2, Status::Cancelled, cancelled),
+    ];
+    assert_eq!(moved, expected);
+    let both: Vec<_> = events.iter().map(|event| event.left.map(|left| left != 0)).collect();
+    assert_eq!(both, [[true, true], [true, true], [true, true], [true, true], [true, false]]);
+    let Tidings::Moved(first) = &events[1].tidings else { panic!("{events:?}") };
+    assert!(first.order.is_some(), "the customer of the first is known");
+    let done = events.iter().flat_map(all_of).collect();
+    office.published(done, leases).await.unwrap();
     assert_eq!(office.backlog().await.unwrap(), Backlog::default());
     store.close().await.unwrap();
 }

@@ -148,6 +148,8 @@ CREATE TABLE outbox (
     -- What an event of a dead letter tells of.
     letter bytea,
     version integer,
+    -- The delivery that has moved.
+    delivery bytea,
     tidings bytea NOT NULL,
     -- Which of its topics have it already, a bit each.
     told smallint NOT NULL DEFAULT 0,
