@@ -12,7 +12,6 @@ use super::members::{Job, Member};
 use super::seat::Weather;
 use super::senders::{Sending, Told, identified};
 use super::settings::{DELIVERY, DELIVERY_GROUP, INVENTORY, NODES, quick};
-use super::trace::Trace;
 use super::{Judged, broken};
 use crate::broker::{DevBroker, Installed};
 use crate::config::ClientConfig;
@@ -44,16 +43,14 @@ pub(super) struct World {
     pub(super) down: Vec<i32>,
     pub(super) nonsense: u32,
     pub(super) senders: Vec<Sending>,
-    trace: Option<Trace>,
 }
 
 impl World {
-    pub(super) async fn start(seed: u64, trace: Option<Trace>) -> Self {
+    pub(super) async fn start(seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
         let broker = DevBroker::builder().nodes(NODES).partitions(2).group_session(Duration::from_secs(6));
         let broker = broker.topic(INVENTORY, 3).topic(DELIVERY, 2).start().await.unwrap();
         let config = quick(broker.config_inside(), &mut chance);
-        let config = trace.as_ref().map_or(config.clone(), |trace| trace.config(&config));
         Self {
             chance,
             broker,
@@ -69,7 +66,6 @@ impl World {
             down: Vec::new(),
             nonsense: 0,
             senders: Vec::new(),
-            trace,
         }
     }
 
@@ -90,7 +86,6 @@ impl World {
         self.judge().await?;
         self.stay_calm().await?;
         self.judge().await?;
-        self.trace.iter().for_each(|trace| trace.note_logs(&self.broker));
         self.end().await
     }
 

@@ -1,3 +1,5 @@
+//! What a guard makes of the rows that a database answers.
+
 use proptest::prelude::*;
 
 use super::notes::{note, outcomes_of};
