@@ -6,13 +6,10 @@ use std::time::Duration;
 
 use clap::Parser;
 use orderflow::Result;
-use orderflow::config::{ClientConfig, Property, properties};
+use orderflow::config::{ClientConfig, properties};
 use orderflow::consumer::{Control, OrderConsumer, Settled, Summary};
 use orderflow::order::{DeliveryOrder, InventoryOrder, Order};
-use orderflow::store::{
-    BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, RedbSettings, ReorderLevels,
-    Retention, Store,
-};
+use orderflow::store::{BackfillSummary, Backfilled, DeliveryPolicy, Outcome, RedbDeliveries, RedbInventory, Store};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +20,9 @@ use super::flags::Flags;
 use super::flights;
 use super::output::{self, Lines};
 use super::progress::Progress;
+#[cfg(feature = "postgres")]
+use super::store_settings::database_settings;
+use super::store_settings::{levels, store_settings};
 
 /// Applies orders from Kafka to a store, each once.
 #[derive(Parser, Debug)]
@@ -232,39 +232,6 @@ async fn consume<O: Effect, S: Store<O>>(
 /// Whether `--store` names a database.
 fn is_url(given: &str) -> bool {
     given.starts_with("postgres://") || given.starts_with("postgresql://")
-}
-
-/// The settings of a store in a database.
-#[cfg(feature = "postgres")]
-fn database_settings(config: &ClientConfig) -> orderflow::store::PostgresSettings {
-    let (mut settings, shared) = (orderflow::store::PostgresSettings::default(), store_settings(config));
-    settings.dead_letters_max_bytes = shared.dead_letters_max_bytes;
-    settings.retention = shared.retention;
-    settings
-}
-
-/// Below which stock products are to be restocked.
-fn levels(config: &ClientConfig) -> Result<ReorderLevels> {
-    let products: ReorderLevels = config.text(&properties::STOCK_REORDER_LEVELS).parse()?;
-    Ok(products.or_else(config.number(&properties::STOCK_REORDER_LEVEL)))
-}
-
-/// The store's part of the settings.
-fn store_settings(config: &ClientConfig) -> RedbSettings {
-    let mut settings = RedbSettings::default();
-    settings.cache_bytes = config.bytes(&properties::STORE_CACHE_BYTES);
-    settings.dead_letters_max_bytes = config.number(&properties::DEAD_LETTERS_MAX_BYTES);
-    settings.retention = Retention {
-        numbered: days(config, &properties::DEDUP_RETENTION),
-        opaque: days(config, &properties::DEDUP_OPAQUE_RETENTION),
-        max_opaque: config.number(&properties::DEDUP_MAX_KEYS),
-        log: None,
-    };
-    settings
-}
-
-fn days(config: &ClientConfig, property: &Property) -> Duration {
-    Duration::from_secs(config.number(property).saturating_mul(24 * 60 * 60))
 }
 
 /// Runs to the end while the progress is told.

@@ -18,6 +18,7 @@ pub mod flights;
 pub mod output;
 pub mod produce;
 pub mod progress;
+pub mod store_settings;
 
 pub use finish::{Ending, main_of};
 pub use flags::Flags;
