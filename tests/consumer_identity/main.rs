@@ -20,9 +20,7 @@ use orderflow::ErrorCode;
 use orderflow::broker::DevBroker;
 use orderflow::consumer::InventoryConsumer;
 use orderflow::order::{Identity, Source};
-use orderflow::store::{
-    self, DeadLetterKind, DeadLetterRow, Query, RedbInventory, RedbSettings, Row, Store, StoreReader,
-};
+use orderflow::store::{DeadLetterKind, DeadLetterRow, Query, RedbInventory, RedbSettings, Row, Store, StoreReader};
 use orderflow::wire::compression::Compression;
 use support::wait::until_async;
 
