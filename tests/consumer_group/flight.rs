@@ -239,7 +239,7 @@ async fn a_position_that_somebody_else_moves_writes_what_led_to_it() {
     assert_eq!(replay.header.because, "fence");
     assert_same(&replay, 5);
     // The relay of what was set aside is a machine as well.
-    for words in ["Read(0)", "Rest"] {
+    for words in ["Read(Mark", "Rest"] {
         assert!(has(&replay, "outbox#", words), "{words}: {replay}");
     }
     control.drain();
