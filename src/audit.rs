@@ -15,11 +15,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use crate::Result;
-use crate::cluster::admin::{OffsetSpec, list_offsets};
-use crate::cluster::{Cluster, Missing, TopicView};
+use crate::cluster::admin::{OffsetSpec, find_topic, list_offsets};
+use crate::cluster::{Cluster, TopicView};
 use crate::config::{ClientConfig, properties};
 use crate::order::{DeliveryOrder, Identity, InventoryOrder, Movement, Order};
-use crate::place::{Place, TopicId};
+use crate::place::TopicId;
 use crate::scan::{Found, Scan};
 use crate::store::{Audit, EventId, MovementRow, PositionRow, Query, Row, StoreReader, Topic};
 
@@ -128,9 +128,7 @@ impl Comparison {
     }
 
     async fn topic(&mut self, cluster: &Cluster, name: &str, rows: &[&PositionRow]) -> Result<()> {
-        let within = cluster.config().millis(&properties::RETRY_BACKOFF_MAX);
-        let found = cluster.topic(name, Missing::Refuse, within).await.map_err(|error| error.at(Place::topic(name)));
-        let topic = found?;
+        let topic = find_topic(cluster, name).await?;
         let first = list_offsets(cluster, &topic, OffsetSpec::Earliest).await?;
         let mut ranges = Vec::with_capacity(rows.len());
         for row in rows {

@@ -19,13 +19,13 @@ use litemap::LiteMap;
 
 use super::headers::Header;
 use super::told::{Told, kept};
-use crate::cluster::admin::{NewTopic, create_topics};
-use crate::cluster::{Cluster, Missing, TopicView};
-use crate::config::{ClientConfig, properties};
+use crate::cluster::admin::{NewTopic, create_topics, find_topic};
+use crate::cluster::{Cluster, TopicView};
+use crate::config::ClientConfig;
 use crate::consumer::EventIdentity;
 use crate::consumer::retry_topic::{DEAD, REPLAYED_FOR, REPLAYED_FROM, RETRY};
 use crate::order::{DeliveryOrder, IDENTITY_HEADER, InventoryOrder, Order, Violation};
-use crate::place::{Place, TopicPartition};
+use crate::place::TopicPartition;
 use crate::producer::{OutgoingRecord, RecordProducer};
 use crate::scan::{Found, Scan};
 use crate::store::{DeadLetterRow, DeadLetterState, EventId, OriginalRow, Rehearsal, ReplayRow, Replayed, Topic};
@@ -68,7 +68,7 @@ impl DeadLetterTopic {
                 .remedy(format!("its name is that of the orders' topic and `{DEAD}`")));
         }
         let cluster = Cluster::connect(config).await?;
-        let topic = find(&cluster, topic).await?;
+        let topic = find_topic(&cluster, topic).await?;
         Ok(Self { cluster, topic, group: group.to_owned() })
     }
 
@@ -138,7 +138,7 @@ impl DeadLetterTopic {
             }
         }
         spots.sort_unstable();
-        let home = find(&self.cluster, self.home()).await.ok();
+        let home = find_topic(&self.cluster, self.home()).await.ok();
         let producer = match rehearsal {
             Rehearsal::Plan => None,
             Rehearsal::Real => Some(self.producer().await?),
@@ -182,7 +182,7 @@ impl DeadLetterTopic {
     /// Of which records the retry topic has copies for the group.
     async fn replayed(&self) -> Result<BTreeSet<Spot>> {
         let mut replayed = BTreeSet::new();
-        let retry = match find(&self.cluster, &self.retry_topic()).await {
+        let retry = match find_topic(&self.cluster, &self.retry_topic()).await {
             Ok(retry) => retry,
             Err(error) if error.code() == ErrorCode::UnknownTopic => return Ok(replayed),
             Err(error) => return Err(error),
@@ -217,7 +217,7 @@ impl DeadLetterTopic {
     /// The producer to the retry topic, which is made with as many partitions as the dead-letter topic has.
     async fn producer(&self) -> Result<RecordProducer> {
         let retry = self.retry_topic();
-        if find(&self.cluster, &retry).await.is_err() {
+        if find_topic(&self.cluster, &retry).await.is_err() {
             let partitions = i32::try_from(self.topic.partitions.len()).ok();
             create_topics(&self.cluster, &[NewTopic { partitions, ..NewTopic::named(&*retry) }]).await?;
         }
@@ -381,9 +381,4 @@ fn failed(id: EventId, error: &Error) -> ReplayRow {
 fn broken<O: Order>(found: &Found) -> Option<Violation> {
     let value = found.original.value.clone();
     value.ok_or_else(Violation::value_missing).and_then(|value| O::decode(&value)).err()
-}
-
-async fn find(cluster: &Cluster, topic: &str) -> Result<Arc<TopicView>> {
-    let within = cluster.config().millis(&properties::RETRY_BACKOFF_MAX);
-    cluster.topic(topic, Missing::Refuse, within).await.map_err(|error| error.at(Place::topic(topic)))
 }

@@ -9,6 +9,7 @@ use orderflow::consumer::{Control, Delivered, Failure, InventoryConsumer, Outcom
 use orderflow::order::InventoryOrder;
 use orderflow::outbox::DeadLetterTopic;
 use orderflow::store::{DeadLetterRow, EventId, Rehearsal, ReplayRow, Replayed};
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
 use crate::consumer_support::{SOON, TOPIC, broker, config, entries, nameless, settled, write as write_orders};
@@ -27,24 +28,34 @@ struct Service {
     control: Control,
     given: Given,
     is_down: Arc<Mutex<bool>>,
+    /// Without a permit, what comes by the retry topic is in hand and stays so.
+    gate: Arc<Semaphore>,
     run: JoinHandle<orderflow::Result<Summary>>,
 }
 
 impl Service {
     async fn start(config: &ClientConfig, group: &str) -> Self {
         let (given, is_down) = (Given::default(), Arc::new(Mutex::new(true)));
-        let (seen, down) = (given.clone(), is_down.clone());
+        let gate = Arc::new(Semaphore::new(1));
+        let (seen, down, opened) = (given.clone(), is_down.clone(), gate.clone());
         let handler = move |order: Delivered<InventoryOrder>| {
             let topic = order.place().topic.unwrap().to_string();
             let at = (order.value().order_id().to_owned(), order.identity().to_string(), topic);
             let is_bad = *down.lock().unwrap() && order.value().order_id() == "4";
+            let must_wait = at.2 == RETRY;
             seen.lock().unwrap().push(at);
-            async move { Ok::<_, Failure>(if is_bad { Outcome::Reject("not ours".into()) } else { Outcome::Done }) }
+            let opened = opened.clone();
+            async move {
+                if must_wait {
+                    drop(opened.acquire().await);
+                }
+                Ok::<_, Failure>(if is_bad { Outcome::Reject("not ours".into()) } else { Outcome::Done })
+            }
         };
         let consumer = InventoryConsumer::builder(config).group(group).handler(handler).build().await.unwrap();
         let control = consumer.control();
         let run = tokio::spawn(consumer.run(std::future::pending()));
-        Self { control, given, is_down, run }
+        Self { control, given, is_down, gate, run }
     }
 
     fn mended(&self) {
@@ -110,9 +121,11 @@ async fn a_replayed_record_comes_again_under_its_identity_and_fails_again_with_i
 
     let plan = replayed(&config, GROUP, &[id], Rehearsal::Plan).await;
     assert_eq!((did(&plan), on_retry(&broker)), (vec![Replayed::Apply], vec![]));
+    service.gate.forget_permits(1);
     for expected in [Replayed::Apply, Replayed::Duplicate] {
         assert_eq!(did(&replayed(&config, GROUP, &[id], Rehearsal::Real).await), [expected]);
     }
+    service.gate.add_permits(1);
     // It fails again: a newer dead letter, which a second replay publishes again.
     settled(&service.control, 7).await;
     let copies: Vec<Raw> = (0..2).flat_map(|partition| read(&broker, DEAD, partition)).collect();
