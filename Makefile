@@ -5,7 +5,7 @@
 #   make test-kafka   the same promises against Apache Kafka (needs java 17 or later, mvn, python3);
 #                     KAFKA_VERSION=3.9.1 takes an older one, ONLY=interop a part of the tests
 #   make test-postgres
-#                     the store in PostgreSQL, on a server that the tests start (needs initdb and pg_ctl; PG_BIN names
+#                     the store in PostgreSQL, on a server that the tests start (needs initdb, pg_ctl and pgbouncer; PG_BIN names
 #                     their folder where they are not found); ONLY=own a part of the tests
 #   make test-service the service that applies orders in transactions of its own (service/, on sqlx and PostgreSQL)
 #   make musl         every example as a static binary without a C compiler, run in an empty root
@@ -15,6 +15,8 @@
 #                     simulated shops: producers, consumers, broker, store (SIM_SEED=N replays one)
 #                     and our four programs with three nodes of Apache Kafka, killed and stopped at any moment
 #                     (SIEGE_SEEDS="1 2 3" SIEGE_ORDERS=200000; needs java, mvn, python3)
+#                     and three processes of each consumer on one database in PostgreSQL, killed, stopped and woken
+#                     (FLEET_SEEDS="1 2 3" FLEET_ORDERS=200000; needs initdb and pg_ctl)
 #   make soak-kafka   the same with ORDERS=10000000, and the memory of those that live through it (docs/soak.md)
 #   make bench        micro benchmarks; bench/ has the comparison with other clients
 
@@ -31,6 +33,8 @@ CRASH_SEEDS ?= 50
 SIM_SEEDS ?= 10000
 SIEGE_SEEDS ?= 1 2 3
 SIEGE_ORDERS ?= 200000
+FLEET_SEEDS ?= 1 2 3
+FLEET_ORDERS ?= 200000
 SOAK_RATE ?= 0
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
@@ -81,6 +85,8 @@ soak:
 	SIM_SEEDS=$(SIM_SEEDS) $(CARGO) test --locked --release --all-features --lib simulation::every_seed_ends_well
 	SIEGE_SEEDS="$(SIEGE_SEEDS)" SIEGE_ORDERS=$(SIEGE_ORDERS) $(CARGO) test --locked --release --all-features --test kafka -- \
 	  crash::programs --nocapture
+	FLEET_SEEDS="$(FLEET_SEEDS)" FLEET_ORDERS=$(FLEET_ORDERS) $(CARGO) test --locked --release --all-features --test postgres -- \
+	  fleet --nocapture
 	for seed in $(SEEDS); do \
 	  echo "seed $$seed"; \
 	  $(CARGO) run --locked --profile dist --all-features --example pipeline -- --quiet --orders $(ORDERS) --seed "$$seed" \

@@ -58,6 +58,7 @@ mod simulation;
 pub mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+pub mod trace;
 pub mod wire;
 
 pub use crate::error::{BoxError, Error, ErrorCode, Result};

@@ -8,12 +8,17 @@ use std::os::unix::fs::PermissionsExt;
 use orderflow::ErrorCode;
 use orderflow::store::{Position, Query, RedbInventory, Row, Store, StoreReader};
 use serde_json::{Value, json};
-use store_support::{asking_cases, batch, dead_letter, entry, movement, numbered, on_redb, part, place};
+use store_support::{asking_cases, batch, dead_letter, entry, movement, numbered, on_redb, part, place, trace_cases};
 
 asking_cases!(on_redb);
+trace_cases!(on_redb);
 
 async fn ask(reader: &StoreReader, query: Query) -> Vec<Value> {
-    reader.ask(query).rows().await.unwrap().iter().map(Row::to_object).collect()
+    let mut rows: Vec<Value> = reader.ask(query).rows().await.unwrap().iter().map(Row::to_object).collect();
+    // When an event was written is the wall clock's.
+    let since = rows.iter_mut().filter_map(|row| row.as_object_mut()?.remove("outbox_since"));
+    assert!(since.map(|since| since.as_str().unwrap().len()).all(|length| length == 24));
+    rows
 }
 
 async fn filled(path: &std::path::Path) -> RedbInventory {
@@ -38,7 +43,8 @@ fn stock() -> Vec<Value> {
 
 fn audit() -> Vec<Value> {
     vec![json!({
-        "holds": true, "applied": 2, "duplicates": 1, "refused": 1, "dead_letters": 1, "no_record": 0, "problems": []
+        "holds": true, "applied": 2, "duplicates": 1, "refused": 1, "dead_letters": 1, "no_record": 0, "problems": [],
+        "outbox_rows": 2
     })]
 }
 

@@ -114,7 +114,7 @@ async fn a_store_of_format_1_is_read_and_goes_on() {
         ]
     );
     let audit = json!({"holds": true, "applied": 3, "duplicates": 1, "refused": 1, "dead_letters": 1, "no_record": 1,
-                       "problems": []});
+                       "problems": [], "outbox_rows": 2});
     assert_eq!(ask(&path, Query::Verify).await, [audit]);
     assert_eq!(ask(&path, Query::DeadLetters { all: false }).await.len(), 2);
 
@@ -138,7 +138,7 @@ async fn a_store_of_format_1_is_read_and_goes_on() {
 async fn a_store_of_format_2_is_read_with_what_was_replayed_and_discarded() {
     let (_folder, path) = copied(2, "inventory.redb");
     let audit = json!({"holds": true, "applied": 4, "duplicates": 1, "refused": 1, "dead_letters": 1, "no_record": 1,
-                       "problems": []});
+                       "problems": [], "outbox_rows": 2});
     assert_eq!(ask(&path, Query::Verify).await, [audit]);
     assert_eq!(ask(&path, Query::DeadLetters { all: false }).await, Vec::<Value>::new());
     let states: BTreeSet<_> =

@@ -5,9 +5,10 @@ mod store_support;
 
 use orderflow::ErrorCode;
 use orderflow::store::{RedbInventory, Store};
-use store_support::{on_redb, place, rule_cases, topic};
+use store_support::{on_redb, overlay_cases, place, rule_cases, topic};
 
 rule_cases!(on_redb);
+overlay_cases!(on_redb);
 
 #[tokio::test]
 async fn a_store_of_another_group_or_order_type_is_refused_and_a_second_holder_is_told_who_has_it() {

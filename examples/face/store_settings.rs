@@ -10,6 +10,12 @@ use orderflow::store::{RedbSettings, ReorderLevels, Retention};
 #[cfg(feature = "postgres")]
 pub fn database_settings(config: &ClientConfig) -> orderflow::store::PostgresSettings {
     let (mut settings, shared) = (orderflow::store::PostgresSettings::default(), store_settings(config));
+    settings.connections = config.number(&properties::STORE_POOL_SIZE) as usize;
+    settings.connect_timeout = config.millis(&properties::STORE_CONNECT_TIMEOUT);
+    settings.transaction_timeout = config.millis(&properties::STORE_TRANSACTION_TIMEOUT);
+    settings.lock_timeout = config.millis(&properties::STORE_LOCK_TIMEOUT);
+    settings.idle_timeout = config.millis(&properties::STORE_IDLE_TIMEOUT);
+    settings.retries = config.number(&properties::STORE_RETRIES) as u32;
     settings.dead_letters_max_bytes = shared.dead_letters_max_bytes;
     settings.retention = shared.retention;
     settings

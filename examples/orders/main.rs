@@ -12,6 +12,7 @@ mod status;
 mod stores;
 mod table;
 mod topics;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,6 +99,8 @@ enum Command {
     Flight(flight::Wanted),
     /// How a group stands: members, lag, time to drain, a verdict on each partition
     Status(status::Wanted),
+    /// Everything known of an order: written, applied, scheduled, told, or why not and what to do; with -b from the topics, too
+    Trace(trace::Wanted),
     /// Make a store in PostgreSQL, or bring its schema up to date
     #[cfg(feature = "postgres")]
     Migrate {
@@ -147,6 +150,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
         Some(Command::Resume { at, store }) => dlq::resume(flags, &lines, &at, &store).await,
         Some(Command::Backup { to, store }) => dlq::backup(flags, &lines, &to, &store).await,
         Some(Command::Flight(wanted)) => flight::flight(flags, &lines, wanted).await,
+        Some(Command::Trace(wanted)) => trace::tell(flags, &lines, &config, &wanted).await,
         Some(Command::Status(wanted)) => status::status(flags, &lines, &config, &wanted).await,
         #[cfg(feature = "postgres")]
         Some(Command::Migrate { store, order_type, group }) => {

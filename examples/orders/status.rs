@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::face::Flags;
 use crate::face::finish::Ending;
 use crate::face::output::{Lines, complain};
+use crate::stores::tell_outbox;
 use crate::table::Table;
 
 #[derive(Args, Debug)]
@@ -20,6 +21,9 @@ pub(crate) struct Wanted {
     /// The consumer group
     #[arg(short, long)]
     group: Option<String>,
+    /// A store of the group, of whose outbox is told on stderr
+    #[arg(long)]
+    store: Option<String>,
     /// How long commits are watched where something lags; the default is two of a consumer with Kafka's defaults
     #[arg(long, value_name = "SECONDS", default_value_t = 11)]
     within: u32,
@@ -35,6 +39,9 @@ pub(crate) async fn status(flags: &Flags, lines: &Lines, config: &ClientConfig, 
     let looked = group_status(&cluster, group, Duration::from_secs(wanted.within.into())).await;
     cluster.close().await;
     tell(flags, lines, &looked?);
+    if let Some(store) = &wanted.store {
+        tell_outbox(store).await?;
+    }
     Ok(Ending::Done)
 }
 

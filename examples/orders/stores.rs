@@ -4,6 +4,7 @@ use orderflow::Result;
 use orderflow::audit::against_log;
 use orderflow::config::ClientConfig;
 use orderflow::store::{Audit, PositionRow, Query, Row, StoreReader};
+use orderflow::trace::shown;
 
 use crate::face::Flags;
 use crate::face::finish::Ending;
@@ -57,6 +58,13 @@ pub(crate) async fn verify(flags: &Flags, lines: &Lines, config: &ClientConfig, 
         audit.holds = audit.problems.is_empty();
     }
     let holds = audit.holds;
+    if audit.outbox_rows > 0 {
+        let since = audit.outbox_since.as_deref().unwrap_or("an unknown time");
+        let rows = audit.outbox_rows;
+        complain(&format!(
+            "{rows} rows of the outbox wait to be relayed, the oldest since {since}: a running consumer does it"
+        ));
+    }
     for problem in &audit.problems {
         complain(problem);
     }
@@ -65,6 +73,16 @@ pub(crate) async fn verify(flags: &Flags, lines: &Lines, config: &ClientConfig, 
     table.finish();
     tell_adopted(store).await?;
     Ok(if holds { Ending::Done } else { Ending::Undone })
+}
+
+/// Says how much waits in a store's outbox.
+pub(crate) async fn tell_outbox(store: &str) -> Result<()> {
+    for row in StoreReader::open(store).await?.ask(Query::Outbox).rows().await? {
+        if let Row::Outbox(backlog) = row {
+            complain(&format!("the outbox of {}: {backlog}", shown(store)));
+        }
+    }
+    Ok(())
 }
 
 async fn audit(store: &str) -> Result<Option<Audit>> {

@@ -76,7 +76,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
     let (temper, flags) = (Temper::default(), arguments.flags.clone());
     let shop = Shop { config, folder: folder.path().to_owned(), flags, lines: lines.clone(), temper: temper.clone() };
     let holds = match arguments.faults {
-        Some(seed) => in_trouble(&shop, orders, Troubles::new(&broker, temper, seed), &stop).await,
+        Some(seed) => Box::pin(in_trouble(&shop, orders, Troubles::new(&broker, temper, seed), &stop)).await,
         None => shop.run(orders, &stop).await.map(|run| run.holds),
     };
     lines.flush();
@@ -90,7 +90,7 @@ async fn run(arguments: Arguments, stop: CancellationToken) -> Result<Ending> {
 
 /// Runs the shop while troubles come. Then the logs must hold each order once, and the stores must have settled each.
 async fn in_trouble(shop: &Shop, orders: Orders, mut troubles: Troubles<'_>, stop: &CancellationToken) -> Result<bool> {
-    let ran = troubles.beside(shop.run(orders, stop)).await;
+    let ran = Box::pin(troubles.beside(shop.run(orders, stop))).await;
     complain(&troubles.to_string());
     let ran = ran?;
     let mut holds = ran.holds;

@@ -9,6 +9,8 @@ mod inside;
 #[cfg(test)]
 mod names;
 pub mod properties;
+#[cfg(feature = "postgres-tls")]
+pub(crate) mod tls;
 
 use std::collections::BTreeMap;
 use std::fmt;

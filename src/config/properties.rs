@@ -126,6 +126,7 @@ properties! {
     OUTBOX_SINCE = "outbox.since", Number(0, i64::MAX), "0", Yes, "What happened before this moment, in milliseconds since 1970 and by its records' timestamps, was told before and is told to nobody now; dead letters and refusals are. Set by --rebuild.";
     OUTBOX_LEASE = "outbox.lease.ms", Millis(100, DAY_MS), "15000", Yes, "For how long one of several processes on a database relays its share of the events before it must show that it lives.";
     OUTBOX_POLL = "outbox.poll.ms", Millis(1, DAY_MS), "500", Yes, "How often the outbox of a database is looked at when this process has written nothing to it.";
+    OUTBOX_HAND_BYTES = "outbox.hand.bytes", Bytes(65_536, GIB), "8388608", Yes, "About how much of the outbox is read and under way before its receipts are waited for and its rows are let go in one transaction.";
     OUTBOX_NOTIFY_TIMEOUT = "outbox.notify.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long a notifier may take for one notification.";
     OUTBOX_NOTIFY_CONCURRENCY = "outbox.notify.concurrency", Number(1, 1000), "8", Yes, "How many notifications a notifier is given at the same time.";
     STOCK_REORDER_LEVEL = "stock.reorder.level", Number(0, 1_000_000_000_000), "0", Yes, "When a product's stock falls below this many pieces, a stock alert is sent; 0: never.";
@@ -133,6 +134,12 @@ properties! {
     SHUTDOWN_TIMEOUT = "shutdown.timeout.ms", Millis(0, DAY_MS), "25000", Yes, "How long a clean stop may take.";
 
     STORE_CACHE_BYTES = "store.cache.bytes", Bytes(1 << 20, 64 * GIB), "33554432", Yes, "The memory that the embedded store caches pages in.";
+    STORE_POOL_SIZE = "store.pool.size", Number(1, 1000), "4", Yes, "How many connections one process opens to a database.";
+    STORE_CONNECT_TIMEOUT = "store.connect.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long one connection to a database may take to be made.";
+    STORE_TRANSACTION_TIMEOUT = "store.transaction.timeout.ms", Millis(1, DAY_MS), "30000", Yes, "How long one transaction in a database may take, from the wait for a connection to the answer to its commit.";
+    STORE_LOCK_TIMEOUT = "store.lock.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "How long a statement waits for a row that another process has locked.";
+    STORE_IDLE_TIMEOUT = "store.idle.timeout.ms", Millis(1, DAY_MS), "10000", Yes, "After how long a database ends the transaction of a process that has gone silent.";
+    STORE_RETRIES = "store.retries", Number(0, 1_000_000), "5", Yes, "How often a transaction in a database is tried again before its caller is told; consumers go on trying.";
     DEDUP_RETENTION = "dedup.retention", Number(1, 36_500), "400", Yes, "Days of log time for which numbered identities are remembered.";
     DEDUP_OPAQUE_RETENTION = "dedup.opaque.retention", Number(1, 36_500), "30", Yes, "Days of log time for which other identities are remembered.";
     DEDUP_MAX_KEYS = "dedup.max.keys", Number(1, i64::MAX), "10000000", Yes, "How many other identities are remembered.";

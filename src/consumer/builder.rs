@@ -6,33 +6,39 @@ use std::path::Path;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
 
 use super::claim::{Claim, Takeover};
-use super::commit::{Committer, GroupOffsets};
+use super::commit::Committer;
 use super::companion::{Both, Companion, Company};
-use super::config::{ConsumerConfig, Reset};
+use super::config::ConsumerConfig;
 use super::dispatch::Dispatch;
 use super::dispatch::handler::HandlerDispatch;
+use super::dispatch::handler::within::{Backing, Settler, Settles};
 use super::dispatch::store::StoreDispatch;
-use super::dispatch::teller::{Teller, shared};
+use super::dispatch::teller::Teller;
 use super::group::configured::Configured;
-use super::group::session::{Membership, Session};
 use super::letterbox::Letterbox;
-use super::positions::{KafkaPositions, Positions, StorePositions};
+use super::parts::Parts;
+use super::positions::{KafkaPositions, StorePositions};
 use super::retry_topic::{DEAD, Make, RETRY, RetryTopic, Terms};
-use super::run::{Commits, Run};
+use super::run::Commits;
 use super::wheel::Wheel;
-use super::{Concurrency, Control, Delivered, Handler, OrderConsumer, Settled};
-use crate::cluster::{Cluster, GroupCoordinator};
+use super::{Concurrency, Delivered, Handler, OrderConsumer, Settled, StoreHandler};
+use crate::cluster::Cluster;
 use crate::config::{ClientConfig, properties};
 use crate::flight::{Files, FlightConfig};
 use crate::order::Order;
-use crate::store::{BackOffice, Steering, Store};
+use crate::store::{BackOffice, Overlay, Steering, Store};
 use crate::{Error, ErrorCode, Result};
 
 /// Is told of each order that is settled.
 pub(crate) type Observer<O> = Box<dyn FnMut(&Settled<'_, O>) + Send>;
+
+/// Makes what asks a handler about orders before a store applies them.
+type Handled<O> = Box<
+    dyn FnOnce(Arc<dyn Settles<O>>, Concurrency, &ConsumerConfig, Arc<Committer>, Teller<O>) -> Box<dyn Dispatch>
+        + Send,
+>;
 
 /// A consumer that is being put together: `W` says where its effects go, once that is known.
 #[must_use = "a builder does nothing until `build`"]
@@ -49,6 +55,8 @@ pub(crate) struct Options<O> {
     pub(crate) end: End,
     pub(crate) limit: Option<u64>,
     pub(crate) observer: Option<Observer<O>>,
+    /// What asks a handler before the store applies.
+    handled: Option<Handled<O>>,
     order: PhantomData<fn() -> O>,
 }
 
@@ -70,6 +78,7 @@ pub struct Undecided;
 pub struct InStore<S> {
     pub(crate) store: S,
     takeover: Takeover,
+    concurrency: Concurrency,
 }
 
 /// Orders go to a handler, positions to Kafka: at least once.
@@ -88,6 +97,7 @@ impl<O: Order> ConsumerBuilder<O> {
             end: End::Never,
             limit: None,
             observer: None,
+            handled: None,
             order: PhantomData,
         };
         Self { options, work: Undecided }
@@ -95,7 +105,10 @@ impl<O: Order> ConsumerBuilder<O> {
 
     /// Applies the orders to this store, where each takes effect once. It is closed when the run ends.
     pub fn store<S: Store<O>>(self, store: S) -> ConsumerBuilder<O, InStore<S>> {
-        ConsumerBuilder { options: self.options, work: InStore { store, takeover: Takeover::Refused } }
+        ConsumerBuilder {
+            options: self.options,
+            work: InStore { store, takeover: Takeover::Refused, concurrency: Concurrency::default() },
+        }
     }
 
     /// Gives the orders to this handler, each at least once. A run without an end also gives it those of `<topic>-retry`, where
@@ -149,6 +162,32 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
 }
 
 impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
+    /// Asks this handler about each order before the store applies it. What it adds enters the store in the transaction of
+    /// the order's effect, once; what it refuses or rejects is recorded there with the position.
+    ///
+    /// A dead letter that is [replayed](crate::store::Operation::Replay) is applied by the store alone: the handler is not asked.
+    pub fn handler<H: StoreHandler<O>>(mut self, handler: H) -> Self {
+        let handler = Arc::new(handler);
+        let call = move |order: Delivered<O>| {
+            let handler = handler.clone();
+            async move {
+                let mut overlay = Overlay::default();
+                let outcome = handler.handle(order, &mut overlay).await?;
+                Ok((outcome, (!overlay.is_empty()).then(|| Box::new(overlay))))
+            }
+        };
+        self.options.handled = Some(Box::new(|store, concurrency, config, committer, teller| {
+            Box::new(HandlerDispatch::new(call, concurrency, config, Backing::Store(store), committer, teller))
+        }));
+        self
+    }
+
+    /// How many orders the [handler](ConsumerBuilder::handler) is given at once. Default: one of each partition.
+    pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
+        self.work.concurrency = concurrency;
+        self
+    }
+
     /// Takes the group over when its commits name another store, or none: every commit then names this one, which goes on
     /// from the group's committed offsets, and from its own positions where it has any. What lies before is not in this
     /// store, and its [position rows](crate::store::PositionRow::adopted) say so.
@@ -170,13 +209,14 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
 
     /// Checks the settings and reaches the cluster. `relay` makes what relays the store's events, if it has any.
     pub(crate) async fn build_with(
-        self,
+        mut self,
         relay: impl FnOnce(Arc<dyn BackOffice>, Company) -> Box<dyn Companion>,
     ) -> Result<OrderConsumer<O>> {
         let owner = self.work.store.identity();
         let group = self.options.group_or(Some(&owner.group))?;
         owner.check(&group, O::TYPE)?;
         let (own, takeover) = (owner.name.clone(), self.work.takeover.into());
+        let (handled, concurrency) = (self.options.handled.take(), self.work.concurrency);
         let store = Arc::new(self.work.store);
         let office = store.back_office();
         let path = office.as_ref().and_then(|office| office.path());
@@ -199,8 +239,9 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let config = parts.config.clone();
-        Ok(parts.consumer(positions, Commits::News, |committer, teller| {
-            Box::new(StoreDispatch::new(store, committer, teller, &config))
+        Ok(parts.consumer(positions, Commits::News, |committer, teller| match handled {
+            Some(handled) => handled(Arc::new(Settler(store)), concurrency, &config, committer, teller),
+            None => Box::new(StoreDispatch::new(store, committer, teller, &config)),
         }))
     }
 }
@@ -219,13 +260,20 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
         let (handler, concurrency) = (Arc::new(self.work.handler), self.work.concurrency);
         let call = move |order: Delivered<O>| {
             let handler = handler.clone();
-            async move { handler.handle(order).await }
+            async move { handler.handle(order).await.map(|outcome| (outcome, None)) }
         };
         let consumer = move |parts: Parts<O>| {
             let positions = Arc::new(KafkaPositions::new(parts.offsets.clone()));
             let (call, letterbox, config) = (call.clone(), letterbox.clone(), parts.config.clone());
             parts.consumer(positions, Commits::Positions, move |committer, teller| {
-                Box::new(HandlerDispatch::new(call, concurrency, &config, letterbox, committer, teller))
+                Box::new(HandlerDispatch::new(
+                    call,
+                    concurrency,
+                    &config,
+                    Backing::Topics(letterbox),
+                    committer,
+                    teller,
+                ))
             })
         };
         if has_retry_topic && !parts.topic.ends_with(RETRY) && !parts.topic.ends_with(DEAD) {
@@ -263,104 +311,7 @@ impl<O: Order> Options<O> {
         let cluster = Cluster::connect(&self.config).await?;
         let flights = Files::new(FlightConfig::read(&self.config), &group, store);
         let teller = |control| Teller::new(self.observer, control, self.limit);
-        Ok(Parts { end: self.end, ..Parts::new(cluster, (topic, config), configured, flights, teller) })
-    }
-}
-
-/// What every consumer is made of.
-pub(super) struct Parts<O> {
-    pub(super) cluster: Cluster,
-    pub(super) topic: Arc<str>,
-    pub(super) config: Arc<ConsumerConfig>,
-    pub(super) offsets: Arc<GroupOffsets>,
-    membership: (Membership, Session),
-    pub(super) control: Control,
-    teller: Teller<O>,
-    companion: Option<Box<dyn Companion>>,
-    wheel: Option<Arc<dyn Steering>>,
-    pub(super) end: End,
-}
-
-impl<O: Order> Parts<O> {
-    pub(super) fn new(
-        cluster: Cluster,
-        (topic, config): (Arc<str>, Arc<ConsumerConfig>),
-        configured: Configured,
-        flights: Files,
-        teller: impl FnOnce(Control) -> Teller<O>,
-    ) -> Self {
-        let coordinator = Arc::new(GroupCoordinator::new(cluster.clone(), configured.settings.group.clone()));
-        let (membership, session, authority) = Membership::pair(configured, coordinator.clone(), &flights);
-        let offsets = Arc::new(GroupOffsets::new(coordinator, authority, membership.voice().clone()));
-        let control = Control::new(flights);
-        let teller = teller(control.clone());
-        let membership = (membership, session);
-        let (companion, wheel, end) = (None, None, End::Never);
-        Self { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end }
-    }
-
-    /// What makes the parts of the consumer that reads the retry topic beside this one. They share an observer.
-    fn retry_parts(
-        &mut self,
-        settings: ClientConfig,
-    ) -> impl Fn() -> BoxFuture<'static, Result<Self>> + Send + Sync + 'static {
-        let observer = self.teller.share_observer();
-        let config = Arc::new(ConsumerConfig { reset: Reset::Earliest, ..(*self.config).clone() });
-        let topic: Arc<str> = format!("{}{RETRY}", self.topic).into();
-        let (group, flights) = (self.offsets.group().to_owned(), self.control.flights().clone());
-        move || {
-            let (settings, group, topic) = (settings.clone(), group.clone(), topic.clone());
-            let (config, flights, observer) = (config.clone(), flights.clone(), observer.as_ref().map(shared));
-            async move {
-                let configured = Configured::read(&settings, &group, topic.clone())?.second(RETRY);
-                let cluster = Cluster::connect(&settings).await?;
-                let teller = |control| Teller::new(observer, control, None);
-                Ok(Self::new(cluster, (topic, config), configured, flights, teller))
-            }
-            .boxed()
-        }
-    }
-
-    /// The same with a run that ends by itself, or does not.
-    pub(super) fn ending(self, end: End) -> Self {
-        Self { end, ..self }
-    }
-
-    fn company(&self) -> Company {
-        let (cluster, control) = (self.cluster.clone(), self.control.clone());
-        Company { cluster, topic: self.topic.clone(), group: self.offsets.group().into(), control }
-    }
-
-    pub(super) fn consumer(
-        self,
-        positions: Arc<dyn Positions>,
-        commits: Commits,
-        dispatch: impl FnOnce(Arc<Committer>, Teller<O>) -> Box<dyn Dispatch>,
-    ) -> OrderConsumer<O> {
-        let Self { cluster, topic, config, offsets, membership, control, teller, companion, wheel, end } = self;
-        let (interval, backoff) = (config.commit_interval, config.backoff);
-        let committer = Committer::start(offsets.clone(), topic.clone(), control.clone(), interval, backoff);
-        let committer = Arc::new(committer);
-        let dispatch = dispatch(committer.clone(), teller);
-        let _witness = control.flights().witness();
-        let (shown, membership) = (control.clone(), Some(membership));
-        let run = Run {
-            cluster,
-            topic,
-            config,
-            control,
-            positions,
-            offsets,
-            committer,
-            membership,
-            dispatch,
-            companion,
-            _wheel: wheel,
-            end,
-            commits,
-            _witness,
-        };
-        OrderConsumer { engine: Box::new(run), control: shown, order: PhantomData }
+        Ok(Parts::new(cluster, (topic, config), configured, flights, teller).ending(self.end))
     }
 }
 

@@ -308,7 +308,6 @@ impl Control {
         self.shared.wishes.subscribe()
     }
 
-    /// Says why the consumer is not ready.
     /// What waits in the store's outbox, and since when, as measured every 2 seconds while there is something.
     #[must_use]
     pub fn outbox(&self) -> Backlog {

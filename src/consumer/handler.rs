@@ -11,6 +11,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::Delivered;
+use crate::store::Overlay;
 use crate::{BoxError, Error};
 
 /// The code that an order is given to; closures implement it too.
@@ -47,6 +48,39 @@ where
     fn handle(&self, order: Delivered<O>) -> impl Future<Output = Result<Outcome, Failure>> + Send {
         self(order)
     }
+}
+
+/// The code that an order is given to before the store applies it, in one transaction with what this code adds.
+///
+/// ```
+/// use orderflow::consumer::{Delivered, Failure, Outcome, StoreHandler};
+/// use orderflow::order::DeliveryOrder;
+/// use orderflow::store::Overlay;
+///
+/// struct Book;
+/// impl StoreHandler<DeliveryOrder> for Book {
+///     async fn handle(&self, order: Delivered<DeliveryOrder>, overlay: &mut Overlay) -> Result<Outcome, Failure> {
+///         let parcel = format!("DHL {}", order.identity()); // what the carrier answers
+///         overlay.put("bookings", order.value().order_id(), parcel.as_str());
+///         overlay.emit("carrier_bookings", order.value().order_id(), parcel);
+///         Ok(Outcome::Done)
+///     }
+/// }
+/// ```
+pub trait StoreHandler<O>: Send + Sync + 'static {
+    /// Deals with one order. After [`Outcome::Done`] the store applies the order's own effect, and `overlay` enters with it: once,
+    /// however often the order is given here. After any other answer what is in it is dropped.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`]. A dead letter, and a refusal, is recorded in the store, in the transaction that moves the position.
+    ///
+    /// # Cancel safety
+    /// As [`Handler::handle`].
+    fn handle(
+        &self,
+        order: Delivered<O>,
+        overlay: &mut Overlay,
+    ) -> impl Future<Output = Result<Outcome, Failure>> + Send;
 }
 
 /// What became of an order.

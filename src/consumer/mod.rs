@@ -38,6 +38,7 @@ mod holding;
 pub(crate) mod ledger;
 pub(crate) mod letterbox;
 mod lookup;
+mod parts;
 mod patience;
 mod positions;
 mod reader;
@@ -65,7 +66,7 @@ pub use self::control::{Control, Health, Lag};
 #[cfg(feature = "testing")]
 pub(crate) use self::delivered::Origin;
 pub use self::delivered::{Delivered, EventIdentity};
-pub use self::handler::{Concurrency, Failure, Handler, Outcome};
+pub use self::handler::{Concurrency, Failure, Handler, Outcome, StoreHandler};
 pub use self::record::Header;
 #[cfg(feature = "testing")]
 pub(crate) use self::retry::Verdict;

@@ -149,7 +149,23 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
         losses: u64,
     ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
         self.has_worked.store(true, Ordering::Relaxed);
-        self.claim.stake(topic, positions, losses).boxed()
+        async move {
+            let (partitions, epoch) = (positions.keys().copied().collect::<Vec<_>>(), self.claim.offsets.epoch());
+            let mut left = match epoch {
+                Some(epoch) => self.store.claim(topic, &partitions, epoch, false).await?,
+                None => Vec::new(),
+            };
+            let refused = self.claim.stake(topic, positions, losses).await?;
+            // The coordinator has taken this member's commit after the store had said who is there: that is no older epoch
+            // then, but one of a group that was made anew, or of a member in whose place this one is.
+            left.retain(|partition| refused.iter().all(|(other, _)| other != partition));
+            if let Some(epoch) = epoch.filter(|_| !left.is_empty()) {
+                tracing::warn!(partitions = ?left, epoch, "the group's epochs are not above those of the partitions' last claims");
+                self.store.claim(topic, &left, epoch, true).await?;
+            }
+            Ok(refused)
+        }
+        .boxed()
     }
 
     fn read<'a>(&'a self, topic: &'a Topic, partitions: &'a [i32]) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>> {

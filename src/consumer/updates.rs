@@ -16,13 +16,13 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 
-use super::builder::Parts;
 use super::claim::{Claim, Takeover};
 use super::companion::Companion;
 use super::config::{ConsumerConfig, Reset};
 use super::dispatch::store::StoreDispatch;
 use super::dispatch::teller::Teller;
 use super::group::configured::Configured;
+use super::parts::Parts;
 use super::positions::StorePositions;
 use super::retry_topic::{Begins, Counts, Make, RetryTopic, Terms};
 use super::run::Commits;

@@ -25,7 +25,7 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
     /// # Cancel safety
     /// Nothing has begun.
     pub async fn build(self) -> Result<OrderConsumer<O>> {
-        self.build_with(|office, company| relay(office, company, None)).await
+        Box::pin(self.build_with(|office, company| relay(office, company, None))).await
     }
 
     /// Has customers told by this notifier instead of the topic `customer_notifications`.

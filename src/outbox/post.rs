@@ -5,9 +5,9 @@
 //!  deliveries    --> delivery_status, and customer_notifications or the notifier
 //!  goods back    --> inventory_orders, as a receipt
 //!  low stock     --> stock_alerts
+//!  a handler's   --> the topic that it names
 //! ```
 
-use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::config::{ClientConfig, properties};
 use crate::order::{IDENTITY_HEADER, InventoryOrder, Order};
 use crate::place::Place;
 use crate::producer::{OutgoingRecord, Pending, RecordProducer};
-use crate::store::{DeliveryTold, LowStock, Tidings, WaitingEvent, bit, shard_of};
+use crate::store::{DeliveryTold, LowStock, OwnEvent, Tidings, WaitingEvent, bit, shard_of};
 use crate::wire::record_batch::Header;
 use crate::{BoxError, Error, ErrorCode, Result};
 
@@ -60,7 +60,7 @@ impl Post {
     /// Where a part of a row goes to; none: nowhere, as nobody wants it.
     pub(super) fn topic(&self, tidings: &Tidings, part: u8) -> Option<String> {
         let happened = match tidings {
-            Tidings::Letter(_) | Tidings::Scheduled(_) => i64::MAX,
+            Tidings::Letter(_) | Tidings::Scheduled(_) | Tidings::Own(_) => i64::MAX,
             Tidings::Moved(told) | Tidings::Returned(told) => told.at,
             Tidings::LowStock(low) => low.at,
         };
@@ -69,6 +69,7 @@ impl Post {
         }
         let topic = match (tidings, part) {
             (Tidings::Letter(letter), _) => return Some(self.topics.of(letter)),
+            (Tidings::Own(event), _) => return Some(event.topic.clone()),
             (Tidings::Scheduled(_) | Tidings::Moved(_), 0) => DELIVERY_STATUS,
             (Tidings::Scheduled(_) | Tidings::Moved(_), _) if self.notifier.is_some() => {
                 return Some(NOTIFIER.to_owned());
@@ -99,6 +100,7 @@ impl Post {
             Tidings::Moved(told) => self.deliveries(&[told], part).await,
             Tidings::Returned(told) => self.returned(told).await,
             Tidings::LowStock(low) => self.low_stock(low).await,
+            Tidings::Own(event) => self.own(event).await,
         }
     }
 
@@ -124,8 +126,10 @@ impl Post {
             value.clear();
             write(told, &name, &mut value);
             key.clear();
-            // Writing to memory cannot fail.
-            let _ = write!(key, "{kind}:{name}:{}", told.version);
+            let mut version = itoa::Buffer::new();
+            for part in [kind, ":", &name, ":", version.format(told.version)] {
+                key.extend_from_slice(part.as_bytes());
+            }
             pending.push(accept(&producer, (name.as_bytes(), &value), &key).await?);
         }
         Ok(pending)
@@ -169,6 +173,13 @@ impl Post {
         let key = format!("stock:{}:{}", low.product_id, low.movements);
         Ok(vec![accept(&producer, (low.product_id.as_bytes(), &value), key.as_bytes()).await?])
     }
+
+    async fn own(&self, event: &OwnEvent) -> Result<Vec<Pending>> {
+        let producer = self.topics.producer_of(&event.topic).await?;
+        let identity = format!("{}:{}", event.id, event.number);
+        let headers = [Header { key: IDENTITY_HEADER.as_bytes(), value: Some(identity.as_bytes()) }];
+        Ok(vec![put(&producer, (&event.key, &event.value), &headers).await?])
+    }
 }
 
 async fn accept(producer: &RecordProducer, (key, value): (&[u8], &[u8]), identity: &[u8]) -> Result<Pending> {
@@ -176,7 +187,11 @@ async fn accept(producer: &RecordProducer, (key, value): (&[u8], &[u8]), identit
         Header { key: IDENTITY_HEADER.as_bytes(), value: Some(identity) },
         Header { key: b"content-type", value: Some(b"application/json") },
     ];
-    let record = OutgoingRecord { key: Some(key), value: Some(value), headers: &headers, ..OutgoingRecord::default() };
+    put(producer, (key, value), &headers).await
+}
+
+async fn put(producer: &RecordProducer, (key, value): (&[u8], &[u8]), headers: &[Header<'_>]) -> Result<Pending> {
+    let record = OutgoingRecord { key: Some(key), value: Some(value), headers, ..OutgoingRecord::default() };
     producer.enqueue(record).await.map_err(|error| error.at(Place::topic(producer.topic().clone())))
 }
 

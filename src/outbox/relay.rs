@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::desk::{Desk, machine_page};
 use super::post::Post;
-use super::rounds::{Effect, Event, Fault, Leased, Rounds, Seen};
+use super::rounds::{Effect, Event, Fault, Hand, Leased, Rounds, Seen};
 use crate::backoff::Backoff;
 use crate::config::{ClientConfig, properties};
 use crate::consumer::companion::Companion;
@@ -53,6 +53,8 @@ struct Work {
     lease: Duration,
     /// `outbox.poll.ms`.
     poll: Duration,
+    /// `outbox.hand.bytes`.
+    hand_bytes: u64,
     began: Instant,
     /// What stays in the store, and why.
     stays: Mutex<Stays>,
@@ -76,6 +78,7 @@ impl Relay {
             name: fastrand::u128(..),
             lease: config.millis(&properties::OUTBOX_LEASE),
             poll: config.millis(&properties::OUTBOX_POLL),
+            hand_bytes: config.number(&properties::OUTBOX_HAND_BYTES),
             began: Instant::now(),
             stays: Mutex::default(),
         };
@@ -112,17 +115,20 @@ impl Work {
     async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut news = self.office.news();
         news.mark_unchanged();
-        let mut rounds = self.control.flights().recorder().watch(Rounds::default(), None);
+        let mut rounds = self.control.flights().recorder().watch(Rounds::of(self.hand_bytes), None);
         let (mut desk, mut events) = (Desk::default(), VecDeque::from([Event::News]));
         while let Some(event) = events.pop_front() {
             for effect in rounds.step(Seen { at: self.now(), event }) {
                 match effect {
                     Effect::Lease(balance) => events.push_back(self.lease(&mut desk, balance).await),
-                    Effect::Read(after, shards) => events.push_back(self.read(&mut desk, after, shards).await),
+                    Effect::Read(after, shards, hand) => {
+                        events.push_back(self.read(&mut desk, (after, shards), hand).await);
+                    }
                     Effect::Publish(number, part, shards) => {
                         events.push_back(self.publish(&mut desk, (number, part), shards).await);
                     }
                     Effect::Await => self.receipts(&mut desk, &mut events).await,
+                    Effect::Linger(until) => events.push_back(self.linger(until, &mut news, &stop).await),
                     Effect::LetGo(gone) => events.push_back(self.let_go(&mut desk, gone).await),
                     Effect::Stay(rows) => self.tell(&desk, rows),
                     Effect::Wait(failures) => {
@@ -156,6 +162,17 @@ impl Work {
             changed = news.changed() => if changed.is_ok() { Event::News } else { Event::Stopped },
             () = stop.cancelled() => Event::Stopped,
             () = poll => Event::Due,
+        }
+    }
+
+    /// Waits for news until a moment, in milliseconds since the relay began.
+    async fn linger(&self, until: u64, news: &mut watch::Receiver<u64>, stop: &CancellationToken) -> Event {
+        let until = tokio::time::sleep_until(self.began + Duration::from_millis(until));
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Event::Stopped,
+            changed = news.changed() => if changed.is_ok() { Event::News } else { Event::Stopped },
+            () = until => Event::Due,
         }
     }
 
@@ -208,15 +225,16 @@ impl Work {
         }
     }
 
-    async fn read(&self, desk: &mut Desk, after: Mark, shards: u64) -> Event {
+    async fn read(&self, desk: &mut Desk, (after, shards): (Mark, u64), hand: Hand) -> Event {
         self.measure(desk).await;
-        desk.under = desk.leases.clone();
+        if hand == Hand::New {
+            desk.begin_hand();
+        }
         match self.office.waiting(after, shards).await {
             Ok(waiting) => {
                 let is_shared = desk.leases.within.is_some();
                 let page = machine_page(&waiting, is_shared, |tidings, part| self.post.topic(tidings, part));
-                desk.events = waiting.events;
-                desk.posted.clear();
+                desk.events.extend(waiting.events);
                 Event::Page(page)
             }
             Err(error) => desk.store_failed(&error),
@@ -234,7 +252,7 @@ impl Work {
     }
 
     async fn publish(&self, desk: &mut Desk, (number, part): (u64, u8), shards: u64) -> Event {
-        let Some(event) = desk.events.iter().find(|event| event.number == number) else {
+        let Some(event) = desk.place(number).and_then(|place| desk.events.get(place)) else {
             return Event::Unwritten(number, part, Fault::Record);
         };
         let accepted = match (self.post.post(event, part, shards).await, &event.tidings) {
@@ -258,7 +276,7 @@ impl Work {
             for receipt in pending {
                 written = written.and(receipt.await.map(drop));
             }
-            let event = desk.events.iter().find(|event| event.number == number);
+            let event = desk.place(number).and_then(|place| desk.events.get(place));
             let written = match (written, event.map(|event| &event.tidings)) {
                 (Err(error), Some(Tidings::Letter(letter))) if error.code() == ErrorCode::TooLarge => {
                     match self.in_brief(letter, &error).await {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use super::{Settled, Topic};
+use super::{Overlay, Settled, Topic};
 use crate::order::{Identity, Order};
 
 /// The parts of one topic that a transaction settles together: all of them, or none.
@@ -55,6 +55,8 @@ pub struct Entry<O> {
 pub enum Work<O> {
     /// Apply the order's effect, unless it was applied before or the effect refuses it.
     Apply(O),
+    /// The same, with what the order's handler adds where the effect is applied.
+    ApplyWith(O, Box<Overlay>),
     /// Record the handler's own refusal. It is an effect: copies of the order are duplicates.
     Refuse(DeadLetter),
     /// Set the record aside. Copies of it are tried again.

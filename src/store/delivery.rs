@@ -12,7 +12,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::order::Status;
+use crate::order::{DeliveryUpdate, Status};
 
 /// The code of a move of a delivery that the store does not have.
 pub const UNKNOWN: &str = "DLV-UNKNOWN";
@@ -33,6 +33,12 @@ pub struct Move {
     /// Why, where somebody said so.
     #[serde(default)]
     pub reason: Option<String>,
+}
+
+impl From<&DeliveryUpdate> for Move {
+    fn from(update: &DeliveryUpdate) -> Self {
+        Self { to: update.status(), at: update.at(), reason: update.reason().map(ToOwned::to_owned) }
+    }
 }
 
 /// Where a delivery is in its life.

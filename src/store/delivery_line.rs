@@ -1,6 +1,7 @@
 //! What deliveries add to the lines of the ledger.
 
 use super::EventId;
+use super::delivery::Lifecycle;
 use super::life::{byte_of, status_of};
 use super::pack::{Unpack, put_bytes, put_i64, put_optional, put_u64};
 use crate::Result;
@@ -49,6 +50,11 @@ pub(crate) struct MoveLine {
 }
 
 impl MoveLine {
+    /// The line of a move that led here.
+    pub(crate) const fn of(delivery: EventId, life: Lifecycle) -> Self {
+        Self { delivery, to: life.status, version: life.version }
+    }
+
     pub(crate) fn read(row: &mut Unpack<'_>) -> Result<Self> {
         let delivery = EventId::new(row.array()?);
         let to = status_of(row.byte()?).ok_or_else(|| row.broken())?;

@@ -3,7 +3,7 @@
 //! A delivery that never moved is its line of the ledger and nothing else. The first move writes this row under the
 //! delivery's name: where its line stands, its day, and each move. There are two moves at most, so the row stays small.
 
-use super::delivery::{IllegalMove, Lifecycle, Move};
+use super::delivery::{IllegalMove, Lifecycle, Move, UNKNOWN};
 use super::delivery_line::DeliveryLine;
 use super::ledger::{LedgerReader, Lines};
 use super::pack::{Unpack, put_i64, put_optional, put_u64};
@@ -36,12 +36,15 @@ impl Life {
     }
 
     /// Makes a move, if it may follow.
-    pub(crate) fn make(&mut self, asked: Move) -> Result<Result<Lifecycle, IllegalMove>> {
-        let after = self.now()?.after(&asked);
-        if after.is_ok() {
-            self.moves.push(asked);
-        }
-        Ok(after)
+    pub(crate) fn make(&mut self, asked: Move) -> Result<Made> {
+        let before = self.now()?;
+        Ok(match before.after(&asked) {
+            Ok(after) => {
+                self.moves.push(asked);
+                Ok(after)
+            }
+            Err(illegal) => Err(Refused { code: illegal.code(), reason: illegal.to_string(), life: Some(before) }),
+        })
     }
 
     /// Whether its day has it no more.
@@ -76,6 +79,24 @@ impl Life {
             moves.push(Move { to, at, reason });
         }
         Ok(Self { row: at, line, day, scheduled, moves })
+    }
+}
+
+/// The life of a delivery after a move, or why the move was not made.
+pub(crate) type Made = Result<Lifecycle, Refused>;
+
+/// A move that was not made.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) code: &'static str,
+    pub(crate) reason: String,
+    /// Where the delivery is; none: the store has no such delivery.
+    pub(crate) life: Option<Lifecycle>,
+}
+
+impl Refused {
+    pub(crate) fn unknown(delivery: EventId) -> Self {
+        Self { code: UNKNOWN, reason: format!("the store has no delivery {delivery}"), life: None }
     }
 }
 

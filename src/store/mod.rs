@@ -30,6 +30,7 @@ mod life;
 mod moves;
 mod outbox;
 mod outcome;
+mod overlay;
 mod pack;
 mod position;
 #[cfg(feature = "postgres")]
@@ -44,6 +45,7 @@ mod schedule;
 mod settled;
 mod standing;
 mod tidings;
+mod trace;
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -61,16 +63,18 @@ pub use self::guard::{Decided, Due, PositionGuard, Settlement, Statement, Stored
 pub use self::inventory::INSUFFICIENT;
 pub use self::letter_rows::{DeadLetterKind, DeadLetterRow, DeadLetterState, OriginalRow, ReplayRow, Replayed, Text};
 pub use self::life::KnownDelivery;
-pub use self::moves::{DeliveryMoves, Moves};
-pub use self::outbox::OutboxRow;
+pub use self::moves::{DeliveryMoves, MoveRow, Moves};
 pub(crate) use self::outbox::shard_of;
+pub use self::outbox::{OutboxRow, OwnEvent};
 pub use self::outcome::{Applied, AppliedPart, Outcome};
+pub use self::overlay::{Overlay, OwnRow};
+pub(crate) use self::overlay::{OverlayRow, row_name};
 pub use self::position::{ADOPTED, BACKFILL, Doubt, Position, Start, StoreIdentity, Topic, Tried};
 #[cfg(feature = "postgres")]
 pub use self::postgres::{PostgresDeliveries, PostgresInventory, PostgresSettings, PostgresStore, migrate};
 pub use self::query::{
-    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MoveRow, MovementRow, PositionRow,
-    Query, Row, SteeredRow, StockRow,
+    AppliedSince, Audit, BackupRow, Counts, DeliveryRow, FlightRow, IdentityRow, MovementRow, PositionRow, Query, Row,
+    SteeredRow, StockRow,
 };
 #[cfg(test)]
 pub(crate) use self::redb::tests::inline;
@@ -79,12 +83,15 @@ pub use self::redb::{
     StoreOperator, StoreReader,
 };
 pub use self::reorder::ReorderLevels;
+pub(crate) use self::rows::instant;
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};
 pub(crate) use self::tidings::bit;
 pub use self::tidings::{
     ALL_SHARDS, Backlog, DeliveryTold, Done, Leases, LowStock, Mark, ShardLease, Tidings, Waiting, WaitingEvent,
 };
+pub(crate) use self::trace::concerns;
+pub use self::trace::{Step, StepRow};
 use crate::Result;
 use crate::order::Order;
 pub use crate::order::Status;
@@ -126,6 +133,33 @@ pub trait Store<O: Order>: Send + Sync + 'static {
     /// # Cancel safety
     /// As [`Store::apply`].
     fn set_position(&self, topic: &Topic, start: Start) -> impl Future<Output = Result<Position>> + Send;
+
+    /// Takes partitions over for this process before it writes to them, as a member of the group in this epoch or generation.
+    ///
+    /// From then on what another process writes there is refused at its first question, although nobody has moved the
+    /// position yet. That is no more than early: without it the same write is refused by its version (rule R2), which is what
+    /// promises hold by.
+    ///
+    /// Returns the partitions that stay with another process, because its epoch is not older. Epochs of a group that was
+    /// deleted begin anew, so such a refusal is not final: a process whose membership its coordinator has confirmed *after*
+    /// this answer calls again with `is_confirmed`, and takes them.
+    ///
+    /// The default does nothing, for stores of one process. A store that wraps another one hands this on.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::StoreIo`], [`crate::ErrorCode::Closed`].
+    ///
+    /// # Cancel safety
+    /// The partitions may be taken over all the same; call again.
+    fn claim(
+        &self,
+        _topic: &Topic,
+        _partitions: &[i32],
+        _epoch: i32,
+        _is_confirmed: bool,
+    ) -> impl Future<Output = Result<Vec<i32>>> + Send {
+        async { Ok(Vec::new()) }
+    }
 
     /// Ends the store: what was accepted is finished, and the store may be opened by another process.
     ///

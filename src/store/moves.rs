@@ -13,15 +13,59 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
+use super::life::Made;
+use super::rows::instant;
 use super::{
-    Applied, BackOffice, Batch, EventId, MoveRow, Operation, Position, Row, Start, Status, Store, StoreIdentity, Topic,
+    Applied, BackOffice, Batch, EventId, Operation, Position, Row, Start, Status, Store, StoreIdentity, Topic,
 };
 use crate::order::{DeliveryUpdate, Identity};
 use crate::{Error, ErrorCode, Result};
 
+/// What is moved by command is accounted for under a topic of its own. Kafka allows no parentheses in names.
+pub(crate) const BY_COMMAND: &str = "(moves)";
+
 /// Stands before the opaque identities of updates.
 const MARK: &[u8] = b"delivery update\0";
+
+/// What became of a move that an operator asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MoveRow {
+    /// The delivery's name.
+    pub delivery_id: EventId,
+    /// Whether the move was made; if not, nothing has changed.
+    pub moved: bool,
+    /// The delivery's status now; none: the store has no such delivery.
+    pub status: Option<Status>,
+    /// Since when it has its status, in RFC 3339.
+    pub since: Option<String>,
+    /// Counts its changes, from 1.
+    pub version: Option<u32>,
+    /// Why the move was refused, as a stable code: `DLV-UNKNOWN`, `DLV-REPEATED`, `DLV-LATE`, `DLV-IMPOSSIBLE`.
+    pub code: Option<String>,
+    /// Why the move was refused, as a sentence; or the reason that came with it.
+    pub reason: Option<String>,
+}
+
+impl MoveRow {
+    /// What became of the move; `given` is the reason that came with it.
+    pub(crate) fn of(delivery_id: EventId, made: Made, given: Option<String>) -> Self {
+        let (life, code, reason) = match made {
+            Ok(life) => (Some(life), None, given),
+            Err(refused) => (refused.life, Some(refused.code.to_owned()), Some(refused.reason)),
+        };
+        Self {
+            delivery_id,
+            moved: code.is_none(),
+            status: life.map(|life| life.status),
+            since: life.map(|life| instant(life.since)),
+            version: life.map(|life| life.version),
+            code,
+            reason,
+        }
+    }
+}
 
 /// Moves the deliveries of a store, each move once.
 pub trait Moves: Send + Sync {

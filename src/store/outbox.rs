@@ -3,6 +3,8 @@
 //! A row refers to what it tells of, and a relay reads the rest from there: the deliveries that a transaction scheduled are
 //! one row, not one an order. Each event has a key, and each key is in one of 64 shards: a relay works for some of them.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::pack::{Unpack, put_bytes, put_i64, put_u64};
@@ -16,6 +18,7 @@ const SCHEDULED: u8 = 2;
 const MOVED: u8 = 3;
 const RETURNED: u8 = 4;
 const STOCK_ALERT: u8 = 5;
+const OWN: u8 = 6;
 
 /// An event that waits for the relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +65,31 @@ pub enum OutboxRow {
         /// When, in milliseconds since 1970.
         at: i64,
     },
+    /// A handler's own event.
+    Own(Box<OwnEvent>),
+}
+
+/// An event that a handler added to the effect of its order.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnEvent {
+    /// The name of the order's event.
+    pub id: EventId,
+    /// Which of the order's own events it is, from 0.
+    pub number: u32,
+    /// The topic that it goes to.
+    pub topic: String,
+    /// The record's key.
+    pub key: Vec<u8>,
+    /// The record's value.
+    pub value: Vec<u8>,
+}
+
+impl fmt::Debug for OwnEvent {
+    /// What it tells may be a customer's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, number, topic, .. } = self;
+        f.debug_struct("OwnEvent").field("id", id).field("number", number).field("topic", topic).finish_non_exhaustive()
+    }
 }
 
 /// How many shards there are.
@@ -83,6 +111,7 @@ impl OutboxRow {
                 Some(shard_of(id.as_bytes()))
             }
             Self::StockAlert { product_id, .. } => Some(shard_of(product_id.as_bytes())),
+            Self::Own(event) => Some(shard_of(&event.key)),
         }
     }
 
@@ -126,6 +155,12 @@ impl OutboxRow {
                 [*stock, *reorder_level, *at].into_iter().for_each(|number| put_i64(number, out));
                 put_u64(*movements, out);
             }
+            Self::Own(event) => {
+                out.push(OWN);
+                out.extend_from_slice(event.id.as_bytes());
+                put_u64(u64::from(event.number), out);
+                [event.topic.as_bytes(), &event.key, &event.value].into_iter().for_each(|bytes| put_bytes(bytes, out));
+            }
         }
     }
 
@@ -140,6 +175,11 @@ impl OutboxRow {
                 let product_id = row.text()?.to_owned();
                 let (stock, reorder_level, at) = (row.i64()?, row.i64()?, row.i64()?);
                 Self::StockAlert { product_id, stock, reorder_level, movements: row.u64()?, at }
+            }
+            (FORM, OWN) => {
+                let (id, number) = (EventId::new(row.array()?), row.u32()?);
+                let (topic, key) = (row.text()?.to_owned(), row.bytes()?.to_vec());
+                Self::Own(Box::new(OwnEvent { id, number, topic, key, value: row.bytes()?.to_vec() }))
             }
             _ => return Err(row.broken()),
         };
@@ -193,6 +233,13 @@ mod tests {
                 movements: 1 << 33,
                 at: -1,
             },
+            OutboxRow::Own(Box::new(OwnEvent {
+                id: EventId::new([6; 16]),
+                number: 1,
+                topic: "carrier_bookings".into(),
+                key: b"97537".to_vec(),
+                value: Vec::new(),
+            })),
         ] {
             let (mut row, filed) = (Vec::new(), Filed { at: 1 << 41, told: 2, row: event });
             filed.encode(&mut row);

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DeadLetterRow, EventId, OriginalRow, ReplayRow, Status, Topic};
+use super::rows::instant;
+use super::{Backlog, DeadLetterRow, EventId, MoveRow, OriginalRow, OwnRow, ReplayRow, Status, StepRow, Topic};
 
 /// A question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,11 @@ pub enum Query {
         /// Its name.
         id: EventId,
     },
+    /// The rows of a table that handlers keep for themselves ([`Overlay`](super::Overlay)).
+    Own {
+        /// The table.
+        table: String,
+    },
     /// Where the store stands.
     Positions,
     /// How many orders of a partition, from an offset on, were applied: those without identity would be again if the
@@ -50,6 +56,13 @@ pub enum Query {
         /// The offset.
         from: i64,
     },
+    /// Everything that the store knows of an order, found in one walk over its ledger.
+    Trace {
+        /// The order.
+        order: String,
+    },
+    /// How much waits in the outbox, and since when.
+    Outbox,
     /// The audit.
     Verify,
 }
@@ -86,6 +99,12 @@ pub enum Row {
     Flight(FlightRow),
     /// A delivery was asked to move.
     Moved(MoveRow),
+    /// A step in an order's life.
+    Step(StepRow),
+    /// What the outbox holds.
+    Outbox(Backlog),
+    /// A row that a handler keeps for itself.
+    Own(OwnRow),
 }
 
 impl Row {
@@ -107,6 +126,9 @@ impl Row {
             Self::Backup(row) => serde_json::to_value(row),
             Self::Flight(row) => serde_json::to_value(row),
             Self::Moved(row) => serde_json::to_value(row),
+            Self::Step(row) => serde_json::to_value(row),
+            Self::Outbox(row) => serde_json::to_value(row),
+            Self::Own(row) => serde_json::to_value(row),
         };
         object.unwrap_or(Value::Null)
     }
@@ -159,25 +181,6 @@ pub struct DeliveryRow {
     pub since: String,
     /// Why, where somebody said so.
     #[serde(default)]
-    pub reason: Option<String>,
-}
-
-/// What became of a move that an operator asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MoveRow {
-    /// The delivery's name.
-    pub delivery_id: EventId,
-    /// Whether the move was made; if not, nothing has changed.
-    pub moved: bool,
-    /// The delivery's status now; none: the store has no such delivery.
-    pub status: Option<Status>,
-    /// Since when it has its status, in RFC 3339.
-    pub since: Option<String>,
-    /// Counts its changes, from 1.
-    pub version: Option<u32>,
-    /// Why the move was refused, as a stable code: `DLV-UNKNOWN`, `DLV-REPEATED`, `DLV-LATE`, `DLV-IMPOSSIBLE`.
-    pub code: Option<String>,
-    /// Why the move was refused, as a sentence; or the reason that came with it.
     pub reason: Option<String>,
 }
 
@@ -321,11 +324,28 @@ pub struct Audit {
     pub counts: Counts,
     /// What does not add up, at most [`Audit::MAX_PROBLEMS`] sentences.
     pub problems: Vec<String>,
+    /// How many rows of the outbox wait to be relayed; no member of the object when none does.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub outbox_rows: u64,
+    /// Since when the oldest of them waits, in RFC 3339; likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outbox_since: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+const fn is_none(rows: &u64) -> bool {
+    *rows == 0
 }
 
 impl Audit {
     /// How many problems are told.
     pub const MAX_PROBLEMS: usize = 100;
+
+    pub(crate) fn new(counts: Counts, problems: Vec<String>, outbox: Backlog) -> Self {
+        // Rows of earlier forms do not say when they were written.
+        let outbox_since = outbox.oldest.filter(|oldest| outbox.rows > 0 && *oldest > 0).map(instant);
+        Self { holds: problems.is_empty(), counts, problems, outbox_rows: outbox.rows, outbox_since }
+    }
 }
 
 #[cfg(test)]
@@ -335,11 +355,15 @@ mod tests {
     #[test]
     fn the_audit_is_printed_as_the_commands_promise() {
         let counts = Counts { applied: 13, ..Counts::default() };
-        let row = Row::Audit(Audit { holds: true, counts, problems: Vec::new() });
+        let row = Row::Audit(Audit::new(counts, Vec::new(), Backlog::default()));
         let promised =
             r#"{"holds":true,"applied":13,"duplicates":0,"refused":0,"dead_letters":0,"no_record":0,"problems":[]}"#;
         assert_eq!(serde_json::from_str::<Value>(promised).unwrap(), row.to_object());
         let travelled = serde_json::to_string(&row).unwrap();
         assert_eq!(serde_json::from_str::<Row>(&travelled).unwrap(), row);
+        let waits = Audit::new(counts, Vec::new(), Backlog { rows: 2, oldest: Some(1_700_000_000_000) });
+        let more = serde_json::json!({"outbox_rows": 2, "outbox_since": "2023-11-14T22:13:20.000Z"});
+        let told = serde_json::to_value(waits).unwrap();
+        assert_eq!((&told["outbox_rows"], &told["outbox_since"]), (&more["outbox_rows"], &more["outbox_since"]));
     }
 }

@@ -53,6 +53,15 @@ impl Standing {
         Self { position, first: next, counts: Counts::default(), written: (0, 0) }
     }
 
+    /// The standing after work outside of a log, all of which was applied, up to `next`.
+    pub(crate) fn after_work(&self, next: i64, token: u128) -> Self {
+        let mut after = self.clone();
+        after.counts.applied = after.counts.applied.saturating_add(next.abs_diff(self.position.next));
+        let version = self.position.version.saturating_add(1);
+        after.position = Position { next, settled: Settled::new(), version, token, ..after.position };
+        after
+    }
+
     /// Whether every offset of the account is accounted for.
     pub(crate) fn adds_up(&self) -> bool {
         let passed = u64::try_from(i128::from(self.position.next) - i128::from(self.first)).ok();

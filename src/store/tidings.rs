@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::delivery_line::DeliveryLine;
 use super::ledger::{LedgerReader, Lines};
+use super::rows::instant;
 use super::schedule::date_of_day;
-use super::{EventId, KnownDelivery, SetAside, Status, Topic};
+use super::{EventId, KnownDelivery, OwnEvent, SetAside, Status, Topic};
 use crate::Result;
 
 /// All shards, a bit each.
@@ -67,6 +68,8 @@ pub enum Tidings {
     Returned(Box<DeliveryTold>),
     /// A product's stock fell below its reorder level.
     LowStock(LowStock),
+    /// A handler's own event.
+    Own(Box<OwnEvent>),
 }
 
 /// A delivery as it was at one version.
@@ -171,12 +174,22 @@ impl Leases {
 }
 
 /// What an outbox holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backlog {
     /// How many rows wait: one for each event, but one for all deliveries that a transaction scheduled.
     pub rows: u64,
     /// When the oldest of them was written, in milliseconds since 1970.
     pub oldest: Option<i64>,
+}
+
+impl fmt::Display for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.rows, self.oldest) {
+            (0, _) => f.write_str("nothing waits to be relayed"),
+            (rows, None) => write!(f, "{rows} rows wait to be relayed"),
+            (rows, Some(oldest)) => write!(f, "{rows} rows wait to be relayed, the oldest since {}", instant(oldest)),
+        }
+    }
 }
 
 /// The bit of a shard.

@@ -30,6 +30,10 @@ impl<O: Order, S: Store<O>> Store<O> for ArmedStore<S> {
         self.inner.set_position(topic, start).await
     }
 
+    async fn claim(&self, topic: &Topic, partitions: &[i32], epoch: i32, is_confirmed: bool) -> Result<Vec<i32>> {
+        self.inner.claim(topic, partitions, epoch, is_confirmed).await
+    }
+
     async fn close(&self) -> Result<()> {
         self.inner.close().await
     }

@@ -233,6 +233,11 @@ async fn what_a_delivery_becomes_is_told_in_order_and_its_goods_are_an_order_of_
             (names(ids[0], 1..=3), names(ids[1], 1..=2), names(ids[2], 1..=1))
         );
     }
+    for record in all(&broker, DELIVERY_STATUS) {
+        let event: Value = serde_json::from_slice(record.value.as_ref().unwrap()).unwrap();
+        let told = format!("status:{}:{}", name(&record), event["version"]);
+        assert_eq!(record.header("idempotency-key"), Some(told), "the version is carried");
+    }
     let back = all(&broker, "inventory_orders");
     assert_eq!(back.len(), 1, "{back:?}");
     assert_eq!(back[0].header("idempotency-key").unwrap(), format!("{}:return", ids[1]));

@@ -1,4 +1,5 @@
 //! Records with all their parts, written to a broker's log and read from it.
+#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use bytes::Bytes;
 use orderflow::broker::{DevBroker, Spot};

@@ -18,9 +18,13 @@ mod dlq;
 mod flight;
 mod follow;
 mod hostile;
+#[path = "../support/killed.rs"]
+mod killed;
 mod pipeline;
 mod producers;
+mod relays;
 mod status;
+mod trace;
 
 use std::time::Duration;
 

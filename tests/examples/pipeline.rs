@@ -17,6 +17,7 @@ fn the_fixture_runs_through_and_both_audits_hold() {
     assert_eq!(beginning(&lines, "audit holds: 13 applied").len(), 1, "{ran}");
     assert_eq!(beginning(&lines, "audit holds: 21 applied").len(), 1, "{ran}");
     assert_eq!(beginning(&lines, "stock of 00: 48 after 2 movements").len(), 1, "{ran}");
+    assert!(!ran.stderr.contains("WARN"), "nothing went wrong, and nothing is warned of: {ran}");
 }
 
 #[test]

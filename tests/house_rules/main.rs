@@ -17,7 +17,7 @@ type Rule = fn(&Source) -> Vec<String>;
 const GROUND: [&str; 6] = ["error", "place", "backoff", "gather", "shutdown", "plant"];
 
 /// Who may import whom, beside itself and [`GROUND`]. The longest name that fits a file decides for it.
-const MAY_IMPORT: [(&str, &[&str]); 23] = [
+const MAY_IMPORT: [(&str, &[&str]); 24] = [
     ("error", &[]),
     ("place", &[]),
     ("backoff", &[]),
@@ -37,6 +37,7 @@ const MAY_IMPORT: [(&str, &[&str]); 23] = [
     ("scan", &["wire", "cluster", "store"]),
     ("audit", &["config", "order", "cluster", "store", "scan"]),
     ("outbox", &["config", "flight", "order", "wire", "cluster", "producer", "store", "consumer", "scan"]),
+    ("trace", &["config", "order", "cluster", "store", "scan", "outbox"]),
     ("broker", &["config", "wire"]),
     ("testing", &["config", "order", "wire", "producer", "store", "consumer", "broker"]),
     ("plant", &[]),

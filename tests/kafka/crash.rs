@@ -9,7 +9,6 @@
 
 mod faults;
 mod nodes;
-mod player;
 mod shop;
 
 use std::time::Duration;

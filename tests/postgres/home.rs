@@ -6,17 +6,24 @@ use orderflow::store::{
     DeliveryPolicy, PostgresDeliveries, PostgresInventory, PostgresSettings, ReorderLevels, StoreReader,
 };
 
+use crate::pooler::pooler;
 use crate::server;
 use crate::store_support::{Home, Terms};
 
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
-/// A schema that nothing else uses.
-pub(crate) struct Postgres {
+/// A schema that nothing else uses, reached through the pooler or not.
+pub(crate) struct Reached<const POOLED: bool> {
     number: u32,
 }
 
-impl Postgres {
+/// On the server itself.
+pub(crate) type Postgres = Reached<false>;
+
+/// Through a pooler that hands connections out by transaction.
+pub(crate) type Pooled = Reached<true>;
+
+impl<const POOLED: bool> Reached<POOLED> {
     pub(crate) fn next() -> Self {
         Self { number: SCHEMAS.fetch_add(1, Ordering::Relaxed) }
     }
@@ -26,13 +33,19 @@ impl Postgres {
     }
 
     pub(crate) fn url(&self) -> String {
-        server().url(&self.schema("inventory"))
+        self.url_of("inventory")
+    }
+
+    pub(crate) fn url_of(&self, kind: &str) -> String {
+        let schema = self.schema(kind);
+        if POOLED { pooler().url(&schema) } else { server().url(&schema) }
     }
 }
 
-impl Home for Postgres {
+impl<const POOLED: bool> Home for Reached<POOLED> {
     type Inventory = PostgresInventory;
     type Deliveries = PostgresDeliveries;
+    const WAITS_FOR_DELIVERIES: bool = false;
 
     async fn new() -> Self {
         Self::next()
@@ -46,8 +59,9 @@ impl Home for Postgres {
     }
 
     async fn open_deliveries(&self, policy: DeliveryPolicy) -> PostgresDeliveries {
-        let url = server().url(&self.schema("delivery"));
-        PostgresDeliveries::connect_with(&url, "delivery", PostgresSettings::default(), policy).await.unwrap()
+        PostgresDeliveries::connect_with(&self.url_of("delivery"), "delivery", PostgresSettings::default(), policy)
+            .await
+            .unwrap()
     }
 
     async fn open_with_levels(&self, levels: ReorderLevels) -> PostgresInventory {

@@ -6,28 +6,33 @@
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
 
+mod claims;
+mod fleet;
 mod guarded;
 mod home;
 mod own;
+mod pooler;
+mod protected;
 mod relays;
 mod server;
 #[path = "../store_support/mod.rs"]
 mod store_support;
-#[path = "../support/wait.rs"]
-#[allow(dead_code, unreachable_pub, reason = "this program uses a part of it")]
-mod wait;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use libtest_mimic::{Arguments, Trial};
 
-use crate::home::Postgres;
+use crate::home::{Pooled, Postgres};
 use crate::server::{Server, programs};
 use crate::store_support::cases::model::{run, steps};
 use crate::store_support::{
-    asking_cases, event_cases, forget_cases, letter_cases, model_cases, move_cases, rule_cases,
+    asking_cases, event_cases, forget_cases, letter_cases, model_cases, move_cases, overlay_cases, rule_cases,
+    trace_cases,
 };
+use crate::support::wait;
 
 /// The server that most cases share.
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -60,6 +65,16 @@ macro_rules! on_postgres {
     };
 }
 
+/// The same through a pooler.
+macro_rules! on_pooled {
+    ($module:ident: $($case:ident),*) => {
+        vec![$({
+            let body: fn() = || block_on(store_support::cases::$module::$case::<Pooled>());
+            (concat!("pooled::", stringify!($module), "::", stringify!($case)).to_owned(), body)
+        }),*]
+    };
+}
+
 fn the_store_does_what_a_plain_model_does() {
     use proptest::test_runner::{Config, TestRunner};
     let config = Config { cases: 32, failure_persistence: None, ..Config::default() };
@@ -86,19 +101,32 @@ fn main() -> ExitCode {
         forget_cases!(on_postgres),
         asking_cases!(on_postgres),
         move_cases!(on_postgres),
+        trace_cases!(on_postgres),
         model_cases!(on_postgres),
+        overlay_cases!(on_postgres),
         vec![model],
         own::cases(),
         guarded::cases(),
         relays::cases(),
+        fleet::cases(),
+        claims::cases(),
+        protected::cases(),
     ];
-    let trials = shared.into_iter().flatten().map(|(name, body)| {
-        let kind = if lacking.is_some() { "no postgresql" } else { "" };
+    let pooled = [rule_cases!(on_pooled), letter_cases!(on_pooled), event_cases!(on_pooled)];
+    let no_pooler = pooler::program().err();
+    if let Some(reason) = &no_pooler {
+        eprintln!("the cases that begin with `pooled` are ignored: {reason}");
+    }
+    let trials = shared.into_iter().flatten().map(|case| (case, lacking.is_some()));
+    let no_pooler = lacking.is_some() || no_pooler.is_some();
+    let pooled = pooled.into_iter().flatten().map(|case| (case, no_pooler));
+    let trials = trials.chain(pooled).map(|((name, body), is_lacking)| {
+        let kind = if is_lacking { "not installed" } else { "" };
         let trial = Trial::test(name, move || {
             body();
             Ok(())
         });
-        trial.with_kind(kind).with_ignored_flag(lacking.is_some())
+        trial.with_kind(kind).with_ignored_flag(is_lacking)
     });
     let trials: Vec<_> = trials.collect();
     let ended = libtest_mimic::run(&arguments, trials);

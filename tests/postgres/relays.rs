@@ -116,9 +116,9 @@ async fn relays_that_let_parts_of_a_row_go_side_by_side_let_go_of_all_of_it() {
 }
 
 /// What a topic tells of each key, as idempotency keys in their order.
-fn told(broker: &DevBroker, topic: &str) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn told(broker: &DevBroker, topic: &str) -> BTreeMap<String, Vec<String>> {
     let (mut decompressor, mut told) = (Decompressor::new(), BTreeMap::<String, Vec<String>>::new());
-    for partition in 0..2 {
+    for partition in 0..6 {
         for batch in broker.batches(topic, partition).unwrap_or_default() {
             let view = BatchReader::new(batch).next().unwrap().unwrap();
             for record in view.records(&mut decompressor).unwrap() {

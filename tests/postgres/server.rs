@@ -12,6 +12,7 @@ const NOBODY: u32 = 65_534;
 pub(crate) struct Server {
     folder: tempfile::TempDir,
     programs: PathBuf,
+    port: String,
 }
 
 /// Where the server's programs are, or why there are none.
@@ -30,10 +31,9 @@ impl Server {
     /// Makes a server and starts it. `settings` are `name=value`.
     pub(crate) fn start(programs: &Path, settings: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        if is_root(folder.path()) {
-            chown(folder.path(), Some(NOBODY), Some(NOBODY)).expect("a folder of nobody");
-        }
-        let server = Self { folder, programs: programs.to_owned() };
+        give_to_nobody(folder.path());
+        let port = settings.iter().find_map(|setting| setting.strip_prefix("port=")).unwrap_or("5432").to_owned();
+        let server = Self { folder, programs: programs.to_owned(), port };
         let data = server.data();
         server.run("initdb", &["-A", "trust", "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C", "-D", &data]);
         let mut conf = format!("listen_addresses=''\nunix_socket_directories='{}'\n", server.folder.path().display());
@@ -60,6 +60,11 @@ impl Server {
         drop(std::fs::remove_dir_all(self.folder.path()));
     }
 
+    /// Where its socket is.
+    pub(crate) fn folder(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
     /// The URL of its only database, with a schema.
     pub(crate) fn url(&self, schema: &str) -> String {
         self.url_of("postgres", schema)
@@ -74,8 +79,21 @@ impl Server {
     /// Runs statements with psql.
     pub(crate) fn sql(&self, statements: &str) -> String {
         let host = self.folder.path().display().to_string();
-        let arguments =
-            ["-h", &host, "-U", "postgres", "-d", "postgres", "-Atq", "-v", "ON_ERROR_STOP=1", "-c", statements];
+        let arguments = [
+            "-h",
+            &host,
+            "-p",
+            &self.port,
+            "-U",
+            "postgres",
+            "-d",
+            "postgres",
+            "-Atq",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statements,
+        ];
         self.run("psql", &arguments)
     }
 
@@ -91,6 +109,42 @@ impl Server {
         end.recv_timeout(std::time::Duration::from_secs(60)).expect("it is told to end");
         drop(input);
         session.wait().expect("psql ends");
+    }
+
+    /// Gives it a certificate with its key, both in PEM, and lets it speak TLS.
+    pub(crate) fn protect(&self, certificate: &str, key: &str) {
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            self.write(name, text);
+        }
+        self.sql("ALTER SYSTEM SET ssl = on");
+        self.reload();
+    }
+
+    /// Puts a line before all others that say who may connect, and how.
+    pub(crate) fn admit(&self, line: &str) {
+        let others = std::fs::read_to_string(self.folder.path().join("data/pg_hba.conf")).expect("a file");
+        self.write("pg_hba.conf", &format!("{line}\n{others}"));
+        self.reload();
+    }
+
+    /// Writes a file that only the server may read.
+    fn write(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.folder.path().join("data").join(name);
+        std::fs::write(&path, text).expect("a file");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("its mode");
+        give_to_nobody(&path);
+    }
+
+    /// Lets it read its files again, and waits until it has.
+    fn reload(&self) {
+        let loaded = || self.sql("SELECT pg_conf_load_time()");
+        let before = loaded();
+        self.sql("SELECT pg_reload_conf()");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while loaded() == before {
+            assert!(std::time::Instant::now() < deadline, "the server does not read its files again");
+        }
     }
 
     /// A program of the server's, or of its clients, which may be installed elsewhere.
@@ -119,6 +173,15 @@ impl Server {
         assert!(status.success(), "{program} {arguments:?}: {said}\n{}", logged());
         said
     }
+}
+
+/// Gives a file or folder to the user of the servers, if this is root.
+pub(crate) fn give_to_nobody(path: &Path) -> bool {
+    let is_root = is_root(Path::new("/proc/self"));
+    if is_root {
+        chown(path, Some(NOBODY), Some(NOBODY)).expect("a file of nobody");
+    }
+    is_root
 }
 
 fn is_root(path: &Path) -> bool {

@@ -82,6 +82,8 @@ pub fn outcomes(applied: &Applied) -> Vec<Outcome> {
 pub trait Home: Sized {
     type Inventory: Store<InventoryOrder>;
     type Deliveries: Store<DeliveryOrder>;
+    /// Whether updates that came before their deliveries are tried again by the transaction that schedules these.
+    const WAITS_FOR_DELIVERIES: bool;
 
     /// An empty place.
     async fn new() -> Self;
@@ -124,6 +126,7 @@ pub struct Redb {
 impl Home for Redb {
     type Inventory = RedbInventory;
     type Deliveries = RedbDeliveries;
+    const WAITS_FOR_DELIVERIES: bool = true;
 
     async fn new() -> Self {
         let (folder, path) = place();
@@ -238,12 +241,32 @@ macro_rules! model_cases {
 }
 pub(crate) use model_cases;
 
+/// Hands the cases of `trace` to a macro.
+macro_rules! trace_cases {
+    ($with:ident) => {
+        $with! { trace:
+            an_order_is_told_with_all_that_was_applied_and_what_was_set_aside, a_deliverys_whole_life_is_told_and_who_was_told_of_it
+        }
+    };
+}
+pub(crate) use trace_cases;
+
 /// Hands the cases of `moves` to a macro.
 macro_rules! move_cases {
     ($with:ident) => {
         $with! { moves:
-            an_update_moves_its_delivery_once_and_what_cannot_be_is_recorded, updates_keep_the_rules_of_positions, an_updates_identity_has_nothing_to_do_with_an_orders, a_cancelled_delivery_gives_its_day_back, an_update_that_came_before_its_delivery_is_replayed_in_the_logs_order, a_move_by_command_is_made_once_or_refused_and_changes_nothing, deliveries_are_found_by_name_among_thousands
+            an_update_moves_its_delivery_once_and_what_cannot_be_is_recorded, updates_keep_the_rules_of_positions, an_updates_identity_has_nothing_to_do_with_an_orders, a_cancelled_delivery_gives_its_day_back, an_update_that_came_before_its_delivery_is_replayed_in_the_logs_order, an_early_update_that_cannot_be_is_kept_and_one_that_was_discarded_stays_so, a_move_by_command_is_made_once_or_refused_and_changes_nothing, deliveries_are_found_by_name_among_thousands
         }
     };
 }
 pub(crate) use move_cases;
+
+/// Hands the cases of `overlay` to a macro.
+macro_rules! overlay_cases {
+    ($with:ident) => {
+        $with! { overlay:
+            what_a_handler_adds_enters_with_an_effect_that_is_applied_and_with_no_other, rows_that_handlers_add_are_listed_in_pages_and_stay_over_a_restart
+        }
+    };
+}
+pub(crate) use overlay_cases;

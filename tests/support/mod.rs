@@ -4,6 +4,7 @@
 
 pub mod example;
 pub mod ndjson;
+pub mod player;
 pub mod program;
 pub mod wait;
 

@@ -93,6 +93,12 @@ impl GroupOffsets {
         }
     }
 
+    /// The epoch or generation of the membership as it stands now; `None` without one, or between two.
+    pub(crate) fn epoch(&self) -> Option<i32> {
+        let authority = self.authority.borrow();
+        authority.credentials().ok().flatten().map(|credentials| credentials.epoch)
+    }
+
     /// Writes offsets as the membership stands now; each partition's answer is its own.
     ///
     /// What was found out under an older membership is not written under a newer one: `losses` is how many the writer had

@@ -13,12 +13,13 @@
 
 mod answers;
 mod aside;
-mod call;
+pub(crate) mod call;
 mod entry;
 mod face;
 mod row;
 mod through;
 mod tries;
+pub(crate) mod within;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -39,6 +40,7 @@ use self::call::{Answer, Call, Seat, poll_seat};
 use self::entry::Entry;
 use self::row::Row;
 use self::tries::Tries;
+use self::within::{Backing, Within};
 use super::super::breaker::{Breaker, BreakerConfig};
 use super::super::commit::Committer;
 use super::super::config::ConsumerConfig;
@@ -124,10 +126,13 @@ pub(crate) struct HandlerDispatch<O, C, F> {
     lanes: Lanes<Item>,
     running: FuturesUnordered<Call<F>>,
     seats: Vec<Seat<F>>,
-    letterbox: Arc<dyn Letterbox>,
+    /// Takes dead letters where no store does.
+    letterbox: Option<Arc<dyn Letterbox>>,
     /// Dead letters that are being written.
     posting: FuturesUnordered<BoxFuture<'static, Posted>>,
     posting_backoff: Backoff,
+    /// The store that settles what is decided, if there is one.
+    within: Option<Within<O>>,
     breaker: BreakerConfig,
     probing: Backoff,
     /// Paused partitions.
@@ -157,10 +162,14 @@ where
         call: C,
         concurrency: Concurrency,
         config: &ConsumerConfig,
-        letterbox: Arc<dyn Letterbox>,
+        backing: Backing<O>,
         committer: Arc<Committer>,
         teller: Teller<O>,
     ) -> Self {
+        let (letterbox, within) = match backing {
+            Backing::Topics(letterbox) => (Some(letterbox), None),
+            Backing::Store(store) => (None, Some(Within::new(store, config.backoff))),
+        };
         let limit = match concurrency {
             Concurrency::InOrder => usize::MAX,
             Concurrency::PerKey(orders) => orders,
@@ -180,6 +189,7 @@ where
             letterbox,
             posting: FuturesUnordered::new(),
             posting_backoff: config.backoff,
+            within,
             breaker: config.breaker,
             probing: config.probing,
             held: Vec::new(),
@@ -221,6 +231,7 @@ where
             moved |= self.hand_out(context);
             self.resume_stalled();
         }
+        moved |= self.settle_within(context);
         self.note_moved();
         moved
     }
@@ -260,8 +271,10 @@ where
 
     /// The next order of a partition, if it may be handed out now.
     fn next_of(&mut self, partition: i32) -> Option<(Lane, Item)> {
-        let room = self.teller.room(self.lanes.queued().saturating_add(self.lanes.running()));
-        if self.holding || room == 0 || self.lanes.is_crowded() || self.queued_bytes >= MAX_QUEUED_BYTES {
+        let (orders, bytes) = self.within.as_ref().map_or((0, 0), Within::in_hand);
+        let in_hand = self.lanes.queued().saturating_add(self.lanes.running()).saturating_add(orders);
+        let (room, bytes) = (self.teller.room(in_hand), self.queued_bytes.saturating_add(bytes));
+        if self.holding || room == 0 || self.lanes.is_crowded() || bytes >= MAX_QUEUED_BYTES {
             return None;
         }
         let row = self.rows.get_mut(&partition).filter(|row| !row.is_held())?;

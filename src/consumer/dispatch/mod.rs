@@ -8,6 +8,7 @@
 //! ```
 
 pub(crate) mod chunk;
+mod contest;
 pub(crate) mod decode;
 pub(crate) mod group;
 pub(crate) mod handler;

@@ -29,6 +29,7 @@ impl Reader {
                 self.is_joined = true;
                 self.news.push_back(News::Joined);
             }
+            Event::Out if self.is_leaving => self.is_joined = false,
             Event::Out => {
                 tracing::warn!(topic = %self.around.topic, "the consumer is not in its group: it joins again");
                 control.concern(Concern::Membership, "the consumer is not in its group: it joins again");

@@ -93,6 +93,8 @@ pub(crate) struct Reader {
     last_stretch: u64,
     paused: bool,
     is_joined: bool,
+    /// The group is left on purpose.
+    is_leaving: bool,
     /// How many losses we have heard of; the member may know of more.
     losses: u64,
     /// How many attempts to begin partitions have failed in a row.
@@ -134,6 +136,7 @@ impl Reader {
             last_stretch: 0,
             paused: false,
             is_joined: false,
+            is_leaving: false,
             losses: 0,
             start_failures: 0,
         }
@@ -203,6 +206,7 @@ impl Reader {
     /// Asks to leave the group: what is held is revoked, then [`News::Left`] comes. Returns whether there is a group to
     /// leave.
     pub(crate) fn leave(&mut self, within: Duration) -> bool {
+        self.is_leaving = true;
         self.assignment.leave(within)
     }
 

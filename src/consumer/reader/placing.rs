@@ -14,7 +14,7 @@ use crate::cluster::{Leader, TopicState};
 use crate::place::TopicPartition;
 
 impl Reader {
-    /// Looks for partitions whose leader is another one by now, and for those that had none.
+    /// Looks for partitions whose leader is another one by now, for those that had none, and for those that have none now.
     pub(super) fn follow_leaders(&mut self) {
         let moved = |slot: &Slot, leader: Leader| match slot.standing {
             Standing::At { node, leader_epoch } => node != leader.node || leader_epoch != leader.epoch,
@@ -23,7 +23,10 @@ impl Reader {
         };
         let slots = self.slots.iter();
         let moved: Vec<i32> = slots
-            .filter(|(partition, slot)| self.leader(slot, **partition).is_some_and(|leader| moved(slot, leader)))
+            .filter(|(partition, slot)| match self.leader(slot, **partition) {
+                Some(leader) => moved(slot, leader),
+                None => slot.node().is_some() && self.is_leaderless(slot, **partition),
+            })
             .map(|(partition, _)| *partition)
             .collect();
         for partition in moved {
@@ -41,6 +44,13 @@ impl Reader {
             TopicState::Known(topic) if topic.id == slot.topic.id => topic.leader(partition),
             TopicState::Known(_) | TopicState::Failed(_) => None,
         }
+    }
+
+    /// Whether the metadata has the partition, and nobody leads it. An answer that does not tell of the topic says neither.
+    fn is_leaderless(&self, slot: &Slot, partition: i32) -> bool {
+        let views = self.views.borrow();
+        let Some(TopicState::Known(topic)) = views.topic(&slot.topic.name) else { return false };
+        topic.id == slot.topic.id && partition < topic.partition_count() && topic.leader(partition).is_none()
     }
 
     /// Finds a partition's leader; if records were read before, its log is compared first (KIP-320).

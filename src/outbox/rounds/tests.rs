@@ -1,5 +1,6 @@
 //! Rounds of one relay over an outbox whose topics take what a test lets them take.
 
+mod hands;
 mod relays;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -70,6 +71,7 @@ impl Store {
             until: Mark { event: looked.last().map_or(after, |row| row.number), scheduled: 0 },
             is_last: looked.len() == behind.len(),
             is_held: false,
+            bytes: looked.len() as u64,
         }
     }
 
@@ -134,7 +136,7 @@ impl Relay {
     fn new(name: usize, page_rows: usize) -> Self {
         Self {
             name,
-            rounds: Rounds::default(),
+            rounds: Rounds::of(2 * page_rows as u64),
             page_rows,
             events: [Event::News].into(),
             leases: BTreeMap::new(),
@@ -161,20 +163,13 @@ impl Relay {
     fn act(&mut self, effect: Effect, store: &mut Store, fate: Fate<'_>) {
         match effect {
             Effect::Lease(balance) => {
-                let leases = store.lease(self.name, balance);
-                let mask = |of: &dyn Fn(&u8, &u64) -> bool| {
-                    leases
-                        .iter()
-                        .filter(|(shard, token)| of(shard, token))
-                        .fold(0, |mask, (shard, _)| mask | 1 << shard)
-                };
-                let kept = mask(&|shard, token| self.leases.get(shard) == Some(token));
-                let leased = Leased { shards: mask(&|_, _| true), kept, renew_at: store.now + RENEWAL };
-                self.leases = leases;
+                let leased = self.lease(balance, store);
                 self.events.push_back(Event::Leased(leased));
             }
-            Effect::Read(after, shards) => {
-                self.under = self.leases.clone();
+            Effect::Read(after, shards, hand) => {
+                if hand == Hand::New {
+                    self.under = self.leases.clone();
+                }
                 self.events.push_back(Event::Page(store.page(after.event, shards, self.page_rows)));
             }
             Effect::Publish(number, part, shards) => {
@@ -182,7 +177,7 @@ impl Relay {
                 self.tried.push((number, part));
                 let ours = self.leases.keys().fold(0, |mask, shard| mask | 1_u64 << shard);
                 assert_eq!(shards & !ours, 0, "{number} is told of in a shard that is known to be another's");
-                let row = self.rounds.row(number, part).cloned().expect("only what is there is published");
+                let row = self.row(number, part).expect("only what is there is published");
                 self.events.push_back(match fate("accept", &row) {
                     Some(fault) => Event::Unwritten(number, part, fault),
                     None => {
@@ -193,7 +188,7 @@ impl Relay {
             }
             Effect::Await => {
                 for (number, part, shards) in std::mem::take(&mut self.accepted) {
-                    let row = self.rounds.row(number, part).cloned().expect("only what is there is awaited");
+                    let row = self.row(number, part).expect("only what is there is awaited");
                     self.events.push_back(match fate("write", &row) {
                         Some(fault) => Event::Unwritten(number, part, fault),
                         None => {
@@ -202,6 +197,13 @@ impl Relay {
                         }
                     });
                 }
+            }
+            Effect::Linger(until) => {
+                let mark = self.rounds.hand.until.event;
+                let ours = self.leases.keys().fold(0, |mask, shard| mask | 1_u64 << shard);
+                let has_news = store.rows.iter().any(|row| row.number > mark && row.left & ours != 0);
+                store.now = if has_news { store.now } else { store.now.max(until) };
+                self.events.push_back(if has_news { Event::News } else { Event::Due });
             }
             Effect::LetGo(gone) => {
                 for done in &gone {
@@ -222,6 +224,21 @@ impl Relay {
             }
             end @ (Effect::Rest | Effect::End) => self.at_rest = Some(end),
         }
+    }
+
+    fn lease(&mut self, balance: bool, store: &mut Store) -> Leased {
+        let leases = store.lease(self.name, balance);
+        let mask = |of: &dyn Fn(&u8, &u64) -> bool| {
+            leases.iter().filter(|(shard, token)| of(shard, token)).fold(0, |mask, (shard, _)| mask | 1 << shard)
+        };
+        let kept = mask(&|shard, token| self.leases.get(shard) == Some(token));
+        let leased = Leased { shards: mask(&|_, _| true), kept, renew_at: store.now + RENEWAL };
+        self.leases = leases;
+        leased
+    }
+
+    fn row(&self, number: u64, part: u8) -> Option<Row> {
+        self.rounds.hand.rows.iter().find(|row| (row.number, row.part) == (number, part)).cloned()
     }
 
     /// One round, until it rests or waits.
@@ -297,9 +314,9 @@ fn a_store_that_fails_is_asked_again_and_one_that_is_closed_ends_it() {
     assert_eq!(step(Event::News), [Effect::Lease(true)]);
     assert_eq!(step(Event::Failed(Fault::Store)), [Effect::Wait(0)]);
     assert_eq!(step(Event::Due), [Effect::Lease(true)]);
-    assert_eq!(step(Event::Leased(lease)), [Effect::Read(Mark::default(), ALL_SHARDS)]);
+    assert_eq!(step(Event::Leased(lease)), [Effect::Read(Mark::default(), ALL_SHARDS, Hand::New)]);
     assert_eq!(step(Event::Failed(Fault::Store)), [Effect::Wait(1)]);
-    assert_eq!(step(Event::Due), [Effect::Read(Mark::default(), ALL_SHARDS)]);
+    assert_eq!(step(Event::Due), [Effect::Read(Mark::default(), ALL_SHARDS, Hand::New)]);
     assert_eq!(step(Event::Failed(Fault::Closed)), [Effect::End]);
 }
 

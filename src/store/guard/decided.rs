@@ -96,7 +96,7 @@ impl<'a, O: Order> Decided<'a, O> {
         };
         match &entry.work {
             _ if !is_new => self.become_of(place, Outcome::Duplicate),
-            Work::Apply(_) => {
+            Work::Apply(_) | Work::ApplyWith(..) => {
                 let identity = entry.identity.as_ref();
                 self.resolve(identity);
                 self.due.push(place);
@@ -111,7 +111,7 @@ impl<'a, O: Order> Decided<'a, O> {
     pub fn due(&self) -> Vec<Due<'a, O>> {
         let due = self.due.iter().filter_map(|place| {
             let (part, entry) = self.entry(*place)?;
-            let Work::Apply(order) = &entry.work else { return None };
+            let (Work::Apply(order) | Work::ApplyWith(order, _)) = &entry.work else { return None };
             Some(Due {
                 place: *place,
                 order,

@@ -1,24 +1,17 @@
 //! Which server, database and schema a URL names.
 //!
-//! `postgres://user:password@host:port/database?schema=orderflow_inventory&sslmode=...`. Beside what the driver knows, two
-//! parameters are ours: `schema`, and `sslmode`, whose values the driver has fewer of.
+//! `postgres://user:password@host:port/database?schema=orderflow_inventory&sslmode=...`. Beside what the driver knows, three
+//! parameters are ours: `schema`; `sslmode`, whose values the driver has fewer of; `sslrootcert`.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::{Config, NoTls};
+use tokio_postgres::Config;
+use tokio_postgres::config::Host;
 
+use super::protection::Protection;
 use crate::{Error, ErrorCode, Result};
-
-/// What protects connections. The feature `tls` will put rustls here.
-pub(super) type Tls = NoTls;
-
-/// The protection of new connections.
-pub(super) const fn tls() -> Tls {
-    NoTls
-}
 
 /// Whether a store's name is the URL of a database.
 pub(super) fn is_url(text: &str) -> bool {
@@ -31,6 +24,7 @@ pub(super) struct Address {
     pub(super) config: Config,
     /// The schema, if the URL names it.
     pub(super) schema: Option<String>,
+    pub(super) protection: Protection,
 }
 
 impl fmt::Debug for Address {
@@ -64,11 +58,15 @@ impl FromStr for Address {
             return Err(refuse("the store's URL does not begin with postgres://".to_owned()).remedy(example));
         }
         let (server, query) = url.split_once('?').unwrap_or((url, ""));
-        let (mut schema, mut mode, mut rest) = (None, None, Vec::new());
+        let (mut schema, mut mode, mut authorities, mut rest) = (None, None, None, Vec::new());
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             match parameter.split_once('=') {
                 Some(("schema", name)) => schema = Some(schema_name(name)?),
                 Some(("sslmode", value)) => mode = Some(value.to_owned()),
+                Some(("sslrootcert", value)) => authorities = Some(value),
+                Some((name @ ("sslcert" | "sslkey" | "sslcrl"), _)) => {
+                    return Err(Error::new(ErrorCode::ConfigUnsupported, format!("`{name}` is not known yet")));
+                }
                 _ => rest.push(parameter),
             }
         }
@@ -78,12 +76,12 @@ impl FromStr for Address {
         if config.get_hosts().is_empty() {
             return Err(refuse("the store's URL names no host".to_owned()));
         }
-        protect(&config, mode.as_deref())?;
-        config.ssl_mode(SslMode::Disable);
+        let protection = Protection::of(&config, mode.as_deref(), authorities)?;
+        config.ssl_mode(protection.mode());
         if config.get_application_name().is_none() {
             config.application_name("orderflow");
         }
-        Ok(Self { config, schema })
+        Ok(Self { config, schema, protection })
     }
 }
 
@@ -91,34 +89,6 @@ impl Address {
     pub(super) fn with_timeout(mut self, connect: Duration) -> Self {
         self.config.connect_timeout(connect);
         self
-    }
-}
-
-/// Refuses what this build cannot protect.
-fn protect(config: &Config, mode: Option<&str>) -> Result<()> {
-    match mode {
-        Some("disable") => Ok(()),
-        None | Some("allow" | "prefer") if config.get_hosts().iter().all(is_here) => Ok(()),
-        None | Some("allow" | "prefer") => {
-            let sentence = "the connection to a database elsewhere would not be protected";
-            let remedy =
-                "say sslmode=disable where the network is trusted; TLS comes with the feature `tls` of a later release";
-            Err(Error::new(ErrorCode::ConfigUnsupported, sentence).remedy(remedy))
-        }
-        Some(mode @ ("require" | "verify-ca" | "verify-full")) => {
-            let sentence = format!("sslmode={mode} needs the feature `tls`, which comes with a later release");
-            let remedy = "put a proxy that speaks TLS beside the process, and say sslmode=disable to it";
-            Err(Error::new(ErrorCode::ConfigUnsupported, sentence).remedy(remedy))
-        }
-        Some(mode) => Err(Error::new(ErrorCode::ConfigValue, format!("`{mode}` is no sslmode"))),
-    }
-}
-
-fn is_here(host: &Host) -> bool {
-    match host {
-        Host::Tcp(name) => matches!(name.as_str(), "localhost" | "127.0.0.1" | "::1"),
-        #[cfg(unix)]
-        Host::Unix(_) => true,
     }
 }
 
@@ -149,13 +119,9 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_protected_is_refused_unless_the_url_says_so() {
+    fn a_url_that_says_what_is_not_known_is_refused() {
         let code = |url: &str| url.parse::<Address>().err().map(|error| error.code());
-        assert_eq!(code("postgres://db.example/shop"), Some(ErrorCode::ConfigUnsupported));
-        assert_eq!(code("postgres://localhost/shop?sslmode=verify-full"), Some(ErrorCode::ConfigUnsupported));
-        assert_eq!(code("postgres://localhost/shop?sslmode=always"), Some(ErrorCode::ConfigValue));
-        assert_eq!(code("postgres://db.example/shop?sslmode=disable"), None);
-        assert_eq!(code("postgres://%2Ftmp%2Fsocket/shop"), None);
+        assert_eq!(code("postgres://localhost/shop?sslcert=me.pem"), Some(ErrorCode::ConfigUnsupported));
         for schema in ["", "Shop", "a-b", "1a", "pg_x", "a;drop", &"a".repeat(64)] {
             assert_eq!(code(&format!("postgres://localhost/shop?schema={schema}")), Some(ErrorCode::ConfigValue));
         }

@@ -21,6 +21,8 @@ use crate::{Error, ErrorCode, Result};
 pub(in crate::store) struct Base {
     pub(super) pool: Pool,
     pub(super) identity: StoreIdentity,
+    /// Names this process where it takes partitions over.
+    pub(super) owner: u128,
     pub(super) format: u32,
     pub(super) settings: PostgresSettings,
     /// What begins a transaction that writes.
@@ -55,6 +57,7 @@ impl Base {
             look: schema::begin(schema, &settings, "REPEATABLE READ READ ONLY"),
             pool,
             identity,
+            owner: fastrand::u128(..),
             format,
             settings,
             topics: Mutex::default(),

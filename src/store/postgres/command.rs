@@ -8,19 +8,15 @@ use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
 use super::letters::Desk;
 use super::link::Link;
-use super::moves::{Moving, Refused};
+use super::moves::Moving;
 use super::positions::{self, Written};
 use super::transaction::{Told, now, write};
 use crate::place::TopicId;
 use crate::store::delivery_line::MoveLine;
 use crate::store::ledger::{Head, LedgerWriter, Lines};
-use crate::store::rows::instant;
-use crate::store::standing::Standing;
-use crate::store::{BACKFILL, EventId, Lifecycle, Move, MoveRow, Position, Settled, Status, Topic};
+use crate::store::moves::BY_COMMAND;
+use crate::store::{BACKFILL, EventId, Move, MoveRow, Status, Topic};
 use crate::{Error, ErrorCode, Result};
-
-/// What is moved by command is accounted for under a topic of its own. Kafka allows no parentheses in names.
-const TOPIC: &str = "(moves)";
 
 impl Keeper<Moving> {
     /// Moves a delivery, if it may move so.
@@ -39,7 +35,7 @@ impl Keeper<Moving> {
     }
 
     async fn try_move(&self, delivery: EventId, asked: Move) -> Result<Told<MoveRow>> {
-        let topic = self.base.topic(&Topic::new(TopicId::NONE, TOPIC)).await?;
+        let topic = self.base.topic(&Topic::new(TopicId::NONE, BY_COMMAND)).await?;
         let lease = self.base.lease().await?;
         let done = self.move_on(Link { client: lease.client()? }, topic, (delivery, asked)).await;
         self.base.end(lease, done).await
@@ -52,44 +48,20 @@ impl Keeper<Moving> {
         let standing = stands.get(&BACKFILL).ok_or_else(lost)?.standing.clone();
         let mut moving = Moving::of(link, vec![delivery]).await?;
         let (at, given) = (asked.at, asked.reason.clone());
-        let life = match moving.make(delivery, asked)? {
-            Ok(life) => life,
-            Err(Refused { code, reason, life }) => {
-                link.plain("ROLLBACK").await?;
-                let refused = row_of(delivery, life);
-                return Ok((MoveRow { code: Some(code.to_owned()), reason: Some(reason), ..refused }, None));
-            }
+        let made = moving.make(delivery, asked)?;
+        let Ok(life) = made else {
+            link.plain("ROLLBACK").await?;
+            return Ok((MoveRow::of(delivery, made, given), None));
         };
-        let (offset, version) = (standing.position.next, standing.position.version.saturating_add(1));
-        let head = Head { topic, partition: BACKFILL, version, lines: Lines::Moves };
+        let offset = standing.position.next;
+        let after = standing.after_work(offset.saturating_add(1), fastrand::u128(..));
+        let head = Head { topic, partition: BACKFILL, version: after.position.version, lines: Lines::Moves };
         let (mut row, mut ledger) = (LedgerWriter::new(head, Vec::new()), Ledger::default());
-        let line = MoveLine { delivery, to: life.status, version: life.version };
-        line.write(row.order(offset, at, None, ""));
+        MoveLine::of(delivery, life).write(row.order(offset, at, None, ""));
         ledger.keep(head, &mut row);
         let desk = Desk::make(link, Vec::new(), super::effect::Effect::take_tidings(&mut moving), u64::MAX).await?;
-        let position = Position {
-            next: offset.saturating_add(1),
-            settled: Settled::new(),
-            version,
-            token: fastrand::u128(..),
-            ..standing.position
-        };
-        let mut standing = Standing { position, ..standing };
-        standing.counts.applied = standing.counts.applied.saturating_add(1);
-        let written = [Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: 0 }];
+        let written = [Written { partition: BACKFILL, standing: after, log_time: i64::MIN, identities: 0 }];
         write(link, topic, &written, (&ledger, &mut moving, &desk)).await?;
-        Ok((MoveRow { moved: true, reason: given, ..row_of(delivery, Some(life)) }, desk.told()))
-    }
-}
-
-fn row_of(delivery_id: EventId, life: Option<Lifecycle>) -> MoveRow {
-    MoveRow {
-        delivery_id,
-        moved: false,
-        status: life.map(|life| life.status),
-        since: life.map(|life| instant(life.since)),
-        version: life.map(|life| life.version),
-        code: None,
-        reason: None,
+        Ok((MoveRow::of(delivery, made, given), desk.told()))
     }
 }

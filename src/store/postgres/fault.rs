@@ -15,6 +15,10 @@ const PASSING_CLASSES: [&str; 2] = ["08", "53"];
 /// The error for what the server answered, or for an answer that did not come.
 pub(super) fn fault(cause: tokio_postgres::Error) -> Error {
     let Some(answer) = cause.as_db_error() else {
+        if let Some((sentence, remedy)) = super::protection::lacking(&cause) {
+            // Another certificate may be there at the next try.
+            return Error::new(ErrorCode::StoreIo, sentence).remedy(remedy).caused_by(cause).retriable();
+        }
         return Error::new(ErrorCode::StoreIo, "the connection to the database was lost").caused_by(cause).retriable();
     };
     let code = answer.code().code().to_owned();

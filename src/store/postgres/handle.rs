@@ -10,7 +10,7 @@ use super::address::Address;
 use super::base::Base;
 use super::days::Deliveries;
 use super::effect::Effect;
-use super::keeper::Keeper;
+use super::keeper::{Claim, Keeper};
 use super::link::Link;
 use super::pool::Pool;
 use super::settings::PostgresSettings;
@@ -57,6 +57,7 @@ pub(super) trait Engine<O: Order>: Send + Sync {
     fn positions<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Result<BTreeMap<i32, Position>>>;
     fn apply<'a>(&'a self, batch: &'a Batch<O>) -> BoxFuture<'a, Result<Applied>>;
     fn start<'a>(&'a self, topic: &'a Topic, start: &'a Start) -> BoxFuture<'a, Result<Position>>;
+    fn claim<'a>(&'a self, topic: &'a Topic, claim: Claim<'a>) -> BoxFuture<'a, Result<Vec<i32>>>;
     fn office(self: Arc<Self>) -> Arc<dyn BackOffice>;
 }
 
@@ -175,6 +176,10 @@ impl<O: Order> Store<O> for PostgresStore<O> {
 
     async fn set_position(&self, topic: &Topic, start: Start) -> Result<Position> {
         self.engine.start(topic, &start).await
+    }
+
+    async fn claim(&self, topic: &Topic, partitions: &[i32], epoch: i32, is_confirmed: bool) -> Result<Vec<i32>> {
+        self.engine.claim(topic, (partitions, epoch, is_confirmed)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -22,6 +22,9 @@ use crate::{Error, ErrorCode, Result};
 const STARTED: &str = "INSERT INTO starts (topic, partition, version, set_at, reason, closed)
                        VALUES ($1, $2, $3, $4, $5, $6)";
 
+/// Partitions, the epoch under which they were given to this process, and whether that is confirmed.
+pub(super) type Claim<'a> = (&'a [i32], i32, bool);
+
 /// The effect of one order type in one store.
 #[derive(Debug)]
 pub(super) struct Keeper<E: Effect> {
@@ -32,7 +35,7 @@ pub(super) struct Keeper<E: Effect> {
 impl<E: Effect> Keeper<E> {
     pub(super) fn terms(&self) -> Terms<'_, E> {
         let max_bytes = self.base.settings.dead_letters_max_bytes;
-        Terms { begin: self.base.begin(), policy: &self.policy, max_bytes, now: now() }
+        Terms { begin: self.base.begin(), owner: self.base.owner, policy: &self.policy, max_bytes, now: now() }
     }
 
     /// Tries a batch until it is settled, refused, or nothing more is to be tried.
@@ -106,6 +109,27 @@ impl<E: Effect> Keeper<E> {
         Ok(position)
     }
 
+    async fn try_claim(&self, topic: &Topic, (partitions, epoch, is_confirmed): Claim<'_>) -> Result<Vec<i32>> {
+        let number = self.base.topic(topic).await?;
+        let lease = self.base.lease().await?;
+        let link = Link { client: lease.client()? };
+        let claimed = async {
+            let ((), stands) =
+                futures::try_join!(link.plain(self.base.begin()), positions::lock(link, number, partitions))?;
+            let owner = self.base.owner;
+            let is_left = |stand: &&positions::Stand| {
+                !is_confirmed && stand.foreign(owner).is_some_and(|foreign| foreign >= epoch)
+            };
+            let (left, taken): (Vec<_>, Vec<_>) = stands.values().partition(is_left);
+            let [left, taken] = [left, taken].map(|stands| stands.iter().map(|stand| stand.partition).collect());
+            let taken: Vec<i32> = taken;
+            futures::try_join!(positions::claim(link, number, &taken, (owner, epoch)), link.plain("COMMIT"))?;
+            Ok(left)
+        };
+        let claimed = claimed.await;
+        self.base.end(lease, claimed).await
+    }
+
     async fn try_positions(&self, topic: &Topic) -> Result<BTreeMap<i32, Position>> {
         let number = self.base.topic(topic).await?;
         let lease = self.base.lease().await?;
@@ -155,6 +179,19 @@ impl<E: Effect> Engine<E::Order> for Keeper<E> {
             let mut tries = self.base.tries();
             loop {
                 let tried = within(&self.base, self.try_start(topic, start)).await;
+                if let ControlFlow::Break(done) = tries.judge(tried).await {
+                    return done;
+                }
+            }
+        };
+        work.boxed()
+    }
+
+    fn claim<'a>(&'a self, topic: &'a Topic, claim: Claim<'a>) -> BoxFuture<'a, Result<Vec<i32>>> {
+        let work = async move {
+            let mut tries = self.base.tries();
+            loop {
+                let tried = within(&self.base, self.try_claim(topic, claim)).await;
                 if let ControlFlow::Break(done) = tries.judge(tried).await {
                     return done;
                 }

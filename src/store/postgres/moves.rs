@@ -21,12 +21,12 @@ use crate::order::{DeliveryUpdate, Status};
 use crate::store::dead_letter::About;
 use crate::store::delivery_line::MoveLine;
 use crate::store::ledger::LedgerWriter;
-use crate::store::life::{Life, line_of};
+use crate::store::life::{Life, Made, Refused, line_of};
 use crate::store::moves::among_updates;
 use crate::store::pack::Unpack;
 use crate::store::{
-    Applied, Batch, DeliveryPolicy, EventId, KnownDelivery, Lifecycle, Move, Moves, OutboxRow, Position, Start,
-    StoreIdentity, Topic, UNKNOWN,
+    Applied, Batch, DeliveryPolicy, EventId, KnownDelivery, Move, Moves, OutboxRow, Position, Start, StoreIdentity,
+    Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -49,13 +49,6 @@ pub(super) struct Moving {
     tidings: Vec<OutboxRow>,
 }
 
-/// A move that was refused.
-pub(super) struct Refused {
-    pub(super) code: &'static str,
-    pub(super) reason: String,
-    pub(super) life: Option<Lifecycle>,
-}
-
 impl Moving {
     /// Locks and reads what these deliveries are.
     pub(super) async fn of(link: Link<'_>, mut deliveries: Vec<EventId>) -> Result<Self> {
@@ -76,17 +69,11 @@ impl Moving {
     }
 
     /// Makes a move, if it may follow.
-    pub(super) fn make(&mut self, id: EventId, asked: Move) -> Result<Result<Lifecycle, Refused>> {
-        let Some(life) = self.lives.get_mut(&id) else {
-            let reason = format!("the store has no delivery {id}");
-            return Ok(Err(Refused { code: UNKNOWN, reason, life: None }));
-        };
+    pub(super) fn make(&mut self, id: EventId, asked: Move) -> Result<Made> {
+        let Some(life) = self.lives.get_mut(&id) else { return Ok(Err(Refused::unknown(id))) };
         let now = match life.make(asked)? {
             Ok(now) => now,
-            Err(illegal) => {
-                let life = Some(life.now()?);
-                return Ok(Err(Refused { code: illegal.code(), reason: illegal.to_string(), life }));
-            }
+            refused => return Ok(refused),
         };
         self.moved.push(id);
         self.tidings.push(OutboxRow::Moved { id, version: now.version });
@@ -120,15 +107,13 @@ impl Effect for Moving {
 
     fn decide(&mut self, update: &DeliveryUpdate, at: At<'_>, row: &mut LedgerWriter) -> Result<Decision> {
         let delivery = EventId::new(update.delivery());
-        let reason = update.reason().map(ToOwned::to_owned);
-        match self.make(delivery, Move { to: update.status(), at: update.at(), reason })? {
+        Ok(match self.make(delivery, update.into())? {
             Ok(life) => {
-                let line = MoveLine { delivery, to: life.status, version: life.version };
-                line.write(row.order(at.offset, at.timestamp, at.identity, ""));
-                Ok(Decision::Applied)
+                MoveLine::of(delivery, life).write(row.order(at.offset, at.timestamp, at.identity, ""));
+                Decision::Applied
             }
-            Err(Refused { code, reason, .. }) => Ok(Decision::Refused { code, reason }),
-        }
+            Err(Refused { code, reason, .. }) => Decision::Refused { code, reason },
+        })
     }
 
     fn take_tidings(&mut self) -> Vec<OutboxRow> {

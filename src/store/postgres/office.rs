@@ -87,13 +87,10 @@ impl<E: Effect> BackOffice for Keeper<E> {
         let work = async move {
             let lease = self.base.lease().await?;
             let link = Link { client: lease.client()? };
-            let read = async {
-                futures::try_join!(link.plain(self.base.look()), link.rows(BACKLOG, &[]), link.plain("COMMIT"))
-            };
+            let read = async { futures::try_join!(link.plain(self.base.look()), backlog(link), link.plain("COMMIT")) };
             let read = read.await;
-            let ((), rows, ()) = self.base.end(lease, read).await?;
-            let Some(row) = rows.first() else { return Ok(Backlog::default()) };
-            Ok(Backlog { rows: count_of(row, 0)?, oldest: get(row, 1)? })
+            let ((), backlog, ()) = self.base.end(lease, read).await?;
+            Ok(backlog)
         };
         work.boxed()
     }
@@ -188,6 +185,13 @@ impl<E: Effect> Keeper<E> {
     }
 }
 
+/// How many rows wait, and since when.
+pub(super) async fn backlog(link: Link<'_>) -> Result<Backlog> {
+    let rows = link.rows(BACKLOG, &[]).await?;
+    let Some(row) = rows.first() else { return Ok(Backlog::default()) };
+    Ok(Backlog { rows: count_of(row, 0)?, oldest: get(row, 1)? })
+}
+
 /// Adds deliveries to a page. Returns whether there were no more.
 fn add_scheduled(page: &mut Waiting, topics: &Topics, rows: &[DatabaseRow]) -> Result<bool> {
     let mut found = 0;
@@ -228,6 +232,10 @@ fn add_events(page: &mut Waiting, topics: &Topics, rows: &[DatabaseRow], with_mo
                 };
                 bytes = bytes.saturating_add(letter.bytes);
                 Tidings::Letter(Box::new(set_aside(topics, id, letter, decode_original(record)?)?))
+            }
+            OutboxRow::Own(event) => {
+                bytes = bytes.saturating_add(event.value.len() as u64);
+                Tidings::Own(event)
             }
             OutboxRow::StockAlert { product_id, stock, reorder_level, movements, at } => {
                 Tidings::LowStock(LowStock { product_id, stock, reorder_level, movements, at })

@@ -12,9 +12,12 @@ use super::effect::Effect;
 use super::letters::id_of;
 use super::link::{Link, count_of, get};
 use super::moves::name_of;
+use super::office::backlog;
+use super::overlay;
 use super::positions::{self, column};
 use super::stock::Inventory;
 use super::topics::Topics;
+use super::trace::trace;
 use super::verify::verify;
 use crate::Result;
 use crate::order::{DeliveryOrder, InventoryOrder, Order};
@@ -32,7 +35,7 @@ use crate::store::standing::Standing;
 use crate::store::{ADOPTED, AppliedSince, BACKFILL, EventId, IdentityRow, PositionRow, Query, Row, Topic};
 
 /// How many rows a page has; one of the ledger has as many more as the last of its rows.
-const PAGE_ROWS: i64 = 2_000;
+pub(super) const PAGE_ROWS: i64 = 2_000;
 /// How many rows of the ledger are read at once.
 const PAGE_LEDGER_ROWS: i64 = 256;
 
@@ -55,10 +58,12 @@ pub(in crate::store) enum Cursor {
     After(String),
     Ledger(i64),
     Letter([u8; 16]),
+    /// A row of a handler's own.
+    Own(Vec<u8>),
 }
 
 /// Some rows of an answer, and where it goes on.
-type Page = (Vec<Row>, Option<Cursor>);
+pub(super) type Page = (Vec<Row>, Option<Cursor>);
 
 /// One page of the answer to a query, from its begin or from a cursor.
 pub(in crate::store) async fn page(base: &Base, query: &Query, cursor: Option<&Cursor>) -> Result<Page> {
@@ -92,6 +97,7 @@ async fn answer(base: &Base, link: Link<'_>, query: &Query, cursor: Option<&Curs
         Query::Deliveries { orders } => deliveries(link, orders, cursor).await,
         Query::DeadLetters { all } => letters(link, *all, cursor).await,
         Query::DeadLetter { id } => Ok((letter(link, *id).await?, None)),
+        Query::Own { table } => overlay::rows(link, table, cursor).await,
         Query::Positions => Ok((positions_of(link).await?, None)),
         Query::AppliedSince { topic, partition, from } => {
             let is_inventory = base.identity.order_type == InventoryOrder::TYPE;
@@ -101,6 +107,8 @@ async fn answer(base: &Base, link: Link<'_>, query: &Query, cursor: Option<&Curs
             };
             Ok((vec![Row::AppliedSince(counted)], None))
         }
+        Query::Trace { order } => Ok((trace(base, link, order).await?, None)),
+        Query::Outbox => Ok((vec![Row::Outbox(backlog(link).await?)], None)),
         Query::Verify => Ok((vec![Row::Audit(verify(base, link).await?)], None)),
     }
 }

@@ -7,10 +7,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio_postgres::Client;
+use tokio_postgres::tls::MakeTlsConnect;
+use tokio_postgres::{Client, NoTls, Socket};
 
-use super::address::{Address, tls};
+use super::address::Address;
 use super::fault::{closed, fault, late};
+use super::protection::Protection;
 use crate::Result;
 use crate::shutdown::Tasks;
 
@@ -66,7 +68,18 @@ impl Pool {
     }
 
     async fn connect(&self) -> Result<Client> {
-        let connecting = self.address.config.connect(tls());
+        match &self.address.protection {
+            Protection::Plain => self.connect_by(NoTls).await,
+            #[cfg(feature = "postgres-tls")]
+            Protection::Verified(tls) => self.connect_by(tls.clone()).await,
+        }
+    }
+
+    async fn connect_by<T>(&self, tls: T) -> Result<Client>
+    where
+        T: MakeTlsConnect<Socket, Stream: Send + 'static>,
+    {
+        let connecting = self.address.config.connect(tls);
         let connected = tokio::time::timeout(self.connect_timeout, connecting).await;
         let (client, connection) =
             connected.map_err(|_| late("the database did not answer in time"))?.map_err(fault)?;

@@ -16,7 +16,7 @@ use crate::{Error, ErrorCode, Result};
 
 const COLUMNS: &str =
     "partition, next_offset, settled, leader_epoch, version, token, first_offset, applied, duplicates,
-                       refused, dead_letters, no_record, topic";
+                       refused, dead_letters, no_record, topic, owner, claim_epoch";
 const MAKE: &str = "INSERT INTO positions (topic, partition) SELECT $1, * FROM unnest($2) ON CONFLICT DO NOTHING";
 const WRITE: &str = "WITH written AS (
       UPDATE positions SET next_offset = new.next_offset, settled = new.settled, leader_epoch = new.leader_epoch,
@@ -29,6 +29,7 @@ const WRITE: &str = "WITH written AS (
       WHERE positions.topic = $1 AND positions.partition = new.partition AND positions.version = new.version
       RETURNING 1
     ) SELECT 1 / (count(*) = cardinality($2))::integer FROM written";
+const CLAIM: &str = "UPDATE positions SET owner = $3, claim_epoch = $4 WHERE topic = $1 AND partition = ANY($2)";
 const LOG_TIME: &str = "SELECT coalesce(max(log_time), -9223372036854775808) FROM positions";
 const FAILED: &str = "INSERT INTO failures (topic, partition, causes) SELECT $1, * FROM unnest($2, $3)
                       ON CONFLICT (topic, partition) DO UPDATE SET causes = excluded.causes";
@@ -39,6 +40,15 @@ pub(super) struct Stand {
     pub(super) topic: u32,
     pub(super) partition: i32,
     pub(super) standing: Standing,
+    /// The process that has taken it over, with its epoch.
+    owner: Option<(u128, i32)>,
+}
+
+impl Stand {
+    /// Whether another process has taken the partition over, and with which epoch.
+    pub(super) fn foreign(&self, owner: u128) -> Option<i32> {
+        self.owner.filter(|(other, _)| *other != owner).map(|(_, epoch)| epoch)
+    }
 }
 
 /// A partition's row as it is written.
@@ -135,6 +145,19 @@ pub(super) async fn write(link: Link<'_>, topic: u32, written: &[Written]) -> Re
     .await
 }
 
+/// Takes locked rows over.
+pub(super) async fn claim(link: Link<'_>, topic: u32, partitions: &[i32], (owner, epoch): (u128, i32)) -> Result<()> {
+    let (number, owner) = (column(topic), owner.to_be_bytes());
+    let owner = owner.as_slice();
+    let values = [
+        (&number as _, Type::INT4),
+        (&partitions as _, Type::INT4_ARRAY),
+        (&owner as _, Type::BYTEA),
+        (&epoch as _, Type::INT4),
+    ];
+    link.run(CLAIM, &values).await
+}
+
 /// Keeps what failed in the partitions' writes.
 pub(super) async fn keep_failures(link: Link<'_>, topic: u32, failed: &[(i32, Vec<u8>)]) -> Result<()> {
     if failed.is_empty() {
@@ -160,14 +183,14 @@ fn encoded(position: &Position) -> Vec<u8> {
 
 fn stand(row: &Row) -> Result<Stand> {
     let next = get(row, 1)?;
-    let broken = |_| Error::new(ErrorCode::StoreCorrupt, "a position's token cannot be read");
-    let token = <[u8; 16]>::try_from(get::<&[u8]>(row, 5)?).map_err(broken)?;
+    let token = number_of(get(row, 5)?)?;
+    let owner = get::<Option<&[u8]>>(row, 13)?.map(number_of).transpose()?;
     let position = Position {
         next,
         settled: Settled::decode(next, get(row, 2)?)?,
         leader_epoch: get(row, 3)?,
         version: count_of(row, 4)?,
-        token: u128::from_be_bytes(token),
+        token,
         ..Position::default()
     };
     let counts = Counts {
@@ -181,5 +204,11 @@ fn stand(row: &Row) -> Result<Stand> {
         topic: u32::try_from(get::<i32>(row, 12)?).unwrap_or(u32::MAX),
         partition: get(row, 0)?,
         standing: Standing { position, first: get(row, 6)?, counts, written: (0, 0) },
+        owner: owner.zip(Some(get(row, 14)?)),
     })
+}
+
+fn number_of(bytes: &[u8]) -> Result<u128> {
+    let broken = |_| Error::new(ErrorCode::StoreCorrupt, "a position's token cannot be read");
+    <[u8; 16]>::try_from(bytes).map(u128::from_be_bytes).map_err(broken)
 }

@@ -22,10 +22,8 @@ use crate::place::TopicId;
 use crate::store::applied::LogTime;
 use crate::store::dead_letter::{About, Letter, decode_original};
 use crate::store::ledger::{Head, LedgerWriter};
-use crate::store::standing::Standing;
 use crate::store::{
-    BACKFILL, DeadLetterKind, DeadLetterState, EventId, Operation, Position, Rehearsal, ReplayRow, Replayed, Row,
-    Settled, Topic,
+    BACKFILL, DeadLetterKind, DeadLetterState, EventId, Operation, Rehearsal, ReplayRow, Replayed, Row, Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -168,11 +166,7 @@ async fn replay<E: Effect>(
     for (id, (letter, _)) in found.iter().filter(|(id, _)| touched.contains(id)) {
         unchanged(&desk, *id, letter)?;
     }
-    let mut standing = stand.standing.clone();
-    standing.counts.applied = standing.counts.applied.saturating_add(next.abs_diff(before));
-    let token = fastrand::u128(..);
-    let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
-    let standing = Standing { position, ..standing };
+    let standing = stand.standing.after_work(next, fastrand::u128(..));
     let written = Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: verdict.count };
     write(link, topic, &[written], (&ledger, &mut effect, &desk)).await?;
     Ok((in_order(wish, &answers), desk.told()))

@@ -1,7 +1,7 @@
 //! One transaction: four trips to the server and back, however many orders it settles.
 //!
 //! ```text
-//!  1  BEGIN, lock positions, read letters    -> compare versions (R2, R5)
+//!  1  BEGIN, lock positions, read letters    -> compare versions (R2, R5), and whose partition it is
 //!  2  insert identities                      -> who is a duplicate
 //!  3  lock stock or capacity, read           -> decide order by order, in memory
 //!  4  write everything, positions last, COMMIT
@@ -17,6 +17,7 @@ use super::identities::{Verdict, Wanted};
 use super::ledger::Ledger;
 use super::letters::{Change, Desk, KnownLetters};
 use super::link::Link;
+use super::overlay::Laid;
 use super::positions::{self, Stand, Written};
 use super::recall::recall;
 use crate::order::Identity;
@@ -35,6 +36,8 @@ use crate::{Error, ErrorCode, Result};
 /// What a transaction is settled with.
 pub(super) struct Terms<'a, E: Effect> {
     pub(super) begin: &'a str,
+    /// This process.
+    pub(super) owner: u128,
     pub(super) policy: &'a E::Policy,
     /// `dead_letters.max.bytes`.
     pub(super) max_bytes: u64,
@@ -63,6 +66,9 @@ pub(super) async fn settle<E: Effect>(
     for part in &batch.parts {
         let stand = stand_of(&stands, part.partition)?;
         match stand.standing.meet(part.expected, part.token, (part.next, &part.settled)) {
+            Meeting::Fresh if stand.foreign(terms.owner).is_some() => {
+                return Err(taken_over(&batch.topic, part.partition, stand.foreign(terms.owner)));
+            }
             Meeting::Fresh => fresh.push((part, stand, stand.standing.settles(part)?)),
             Meeting::Repeated => {
                 answers.insert(part.partition, recall::<E>(link, topic, &stand.standing, part).await?);
@@ -87,16 +93,19 @@ pub(super) async fn settle<E: Effect>(
     let mut log = LogTime(log);
     let verdict = identities(&fresh, log, terms.now).take(link, batch.len()).await?;
     let effect = load::<E>(link, terms, &fresh, (&verdict, log)).await?;
-    let mut walk =
-        Walk { now: terms.now, topic: (&batch.topic, topic), known, verdict, effect, changes: Vec::new(), place: 0 };
+    let (changes, laid, topics) = (Vec::new(), Laid::default(), (&batch.topic, topic));
+    let mut walk = Walk { now: terms.now, topic: topics, known, verdict, effect, changes, laid, place: 0 };
     let (mut written, mut ledger) = (Vec::new(), Ledger::default());
     for (part, stand, settled) in fresh {
         let (answer, row) = walk.part(part, stand, settled, (&mut ledger, &mut log))?;
         answers.insert(part.partition, answer);
         written.push(row);
     }
-    let Walk { mut effect, changes, .. } = walk;
-    let desk = Desk::make(link, changes, effect.take_tidings(), terms.max_bytes).await?;
+    let Walk { mut effect, changes, mut laid, .. } = walk;
+    let mut tidings = effect.take_tidings();
+    tidings.append(&mut laid.events);
+    let desk = Desk::make(link, changes, tidings, terms.max_bytes).await?;
+    laid.write(link).await?;
     write(link, topic, &written, (&ledger, &mut effect, &desk)).await?;
     Ok((in_order(batch, answers)?, desk.told()))
 }
@@ -143,6 +152,14 @@ pub(super) fn conflict(topic: &Topic, partition: i32, (stands, expected): (u64, 
         .remedy("read the position again, and go on from it if the partition is still yours")
 }
 
+/// The error for a partition that another process has taken over, before it has moved its position.
+fn taken_over(topic: &Topic, partition: i32, epoch: Option<i32>) -> Error {
+    let message = format!("another process has taken the partition over, in epoch {}", epoch.unwrap_or(-1));
+    Error::new(ErrorCode::StoreConflict, message)
+        .at(Place::partition(&TopicPartition::new(topic.name.clone(), partition)))
+        .remedy("claim the partition again, if it is still yours")
+}
+
 fn in_order<O: crate::order::Order>(batch: &Batch<O>, mut answers: BTreeMap<i32, AppliedPart>) -> Result<Applied> {
     let lost = || Error::new(ErrorCode::Internal, "a part of a batch was not answered");
     let parts = batch.parts.iter().map(|part| answers.remove(&part.partition).ok_or_else(lost));
@@ -162,7 +179,7 @@ fn identities<'a, O>(fresh: &'a [Fresh<'a, O>], log: LogTime, now: i64) -> Wante
     for (place, (_, entry)) in entries_of(fresh).enumerate() {
         let Some(identity) = &entry.identity else { continue };
         match entry.work {
-            Work::Apply(_) | Work::Refuse(_) => wanted.settle(identity, place),
+            Work::Apply(_) | Work::ApplyWith(..) | Work::Refuse(_) => wanted.settle(identity, place),
             Work::DeadLetter(_) => wanted.ask(identity),
         }
     }
@@ -180,7 +197,7 @@ async fn load<E: Effect>(
         .enumerate()
         .filter(|(place, (_, entry))| entry.identity.is_none() || verdict.is_fresh(*place))
         .filter_map(|(_, (partition, entry))| match &entry.work {
-            Work::Apply(order) => {
+            Work::Apply(order) | Work::ApplyWith(order, _) => {
                 let written = (partition != BACKFILL).then(|| log.sane(entry.timestamp, terms.now));
                 Some((order, written))
             }
@@ -198,6 +215,8 @@ struct Walk<'a, E> {
     verdict: Verdict,
     effect: E,
     changes: Vec<Change>,
+    /// What handlers add.
+    laid: Laid,
     /// The place of the next record in the transaction.
     place: usize,
 }
@@ -261,8 +280,15 @@ impl<E: Effect> Walk<'_, E> {
             return Ok(Outcome::Duplicate);
         }
         match &entry.work {
-            Work::Apply(_) | Work::Refuse(_) if !is_new => Ok(Outcome::Duplicate),
+            Work::Apply(_) | Work::ApplyWith(..) | Work::Refuse(_) if !is_new => Ok(Outcome::Duplicate),
             Work::Apply(order) => self.apply(partition, entry, order, (row, log)),
+            Work::ApplyWith(order, overlay) => {
+                let outcome = self.apply(partition, entry, order, (row, log))?;
+                if matches!(outcome, Outcome::Applied) {
+                    self.laid.lay(self.id(partition, entry), overlay);
+                }
+                Ok(outcome)
+            }
             Work::Refuse(cause) => {
                 log.advance(log.sane(entry.timestamp, self.now));
                 self.note_settled(identity);

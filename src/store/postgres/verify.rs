@@ -13,6 +13,7 @@ use super::days::Deliveries;
 use super::effect::Effect;
 use super::link::{Link, count_of, get};
 use super::moves::{known, name_of};
+use super::office::backlog;
 use super::page::each_row;
 use super::positions::{self, column};
 use super::stock::Inventory;
@@ -62,7 +63,7 @@ pub(super) async fn verify(base: &Base, link: Link<'_>) -> Result<Audit> {
     auditor.identities().await?;
     auditor.letters(&counts).await?;
     auditor.events().await?;
-    Ok(Audit { holds: auditor.problems.is_empty(), counts, problems: auditor.problems })
+    Ok(Audit::new(counts, auditor.problems, backlog(link).await?))
 }
 
 struct Auditor<'a> {

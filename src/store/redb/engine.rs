@@ -174,14 +174,14 @@ impl<E: Effect> Engine<E> {
 
     /// What a replay would do: it is done and given up.
     fn rehearse(&mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
-        let mut rehearsed = Vec::new();
+        let mut rehearsed = None;
         let given_up: Result<()> = self.write(|settling| {
-            rehearsed = settling.replay(requests)?;
+            rehearsed = Some(settling.replay(requests)?);
             Err(Error::new(ErrorCode::Closed, REHEARSED))
         });
-        match given_up {
-            Err(error) if error.code() != ErrorCode::Closed || rehearsed.is_empty() => Err(error),
-            _ => Ok(rehearsed),
+        match (given_up, rehearsed) {
+            (Err(error), Some(rows)) if error.code() == ErrorCode::Closed => Ok(rows),
+            (given_up, _) => given_up.map(|()| Vec::new()),
         }
     }
 

@@ -6,16 +6,18 @@ use std::hash::{BuildHasher, RandomState};
 use redb::{ReadableDatabase, ReadableTable};
 
 use super::fault::fault;
-use super::tables::{DEAD_LETTERS, Tables, bytes_of};
+use super::tables::{DEAD_LETTERS, ORIGINALS, Tables, bytes_of};
 use super::totals::Totals;
 use crate::Result;
-use crate::order::Identity;
-use crate::store::dead_letter::{Letter, Spot, encode_original, full, header_of};
+use crate::order::{DeliveryUpdate, Identity, Order};
+use crate::store::dead_letter::{About, Letter, Spot, decode_original, encode_original, full, header_of};
 use crate::store::outbox::Filed;
-use crate::store::{DeadLetterState, EventId, Original, OutboxRow};
+use crate::store::{DeadLetterState, EventId, Original, OutboxRow, UNKNOWN};
 
 /// How many open letters are known by heart; beyond it each applied order is looked up.
 const KNOWN_MAX: usize = 100_000;
+/// How many updates are known that came before their deliveries; what comes beyond it is replayed by hand.
+const EARLY_MAX: usize = 10_000;
 
 /// Which letters are open, so that an applied order is looked up only if it may have one.
 #[derive(Debug, Default)]
@@ -23,6 +25,10 @@ pub(super) struct OpenLetters {
     hasher: RandomState,
     /// `None`: too many to know.
     known: Option<HashSet<u64>>,
+    /// Updates that came before their deliveries: these, in order, and the letters.
+    early: Vec<(EventId, EventId)>,
+    /// Letters whose deliveries the transaction under way has scheduled.
+    pub(super) arrived: Vec<EventId>,
 }
 
 impl OpenLetters {
@@ -30,10 +36,15 @@ impl OpenLetters {
     pub(super) fn load(database: &redb::Database) -> Result<Self> {
         let transaction = database.begin_read().map_err(fault)?;
         let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
-        let mut open = Self { hasher: RandomState::new(), known: Some(HashSet::new()) };
+        let originals = transaction.open_table(ORIGINALS).map_err(fault)?;
+        let mut open = Self { known: Some(HashSet::new()), ..Self::default() };
         for row in table.iter().map_err(fault)? {
-            let (_, value) = row.map_err(fault)?;
+            let (id, value) = row.map_err(fault)?;
             let letter = Letter::decode(value.value())?;
+            if is_early(&letter) {
+                let record = bytes_of(&originals, id.value())?.map(|row| decode_original(&row)).transpose()?;
+                open.await_delivery(EventId::new(*id.value()), record.as_ref());
+            }
             let by_place = letter.state == DeadLetterState::Replayed && letter.identity.is_none();
             if letter.is_open() || by_place {
                 open.add(letter.identity.as_deref(), letter.first);
@@ -52,6 +63,27 @@ impl OpenLetters {
         known.contains(&self.hash(header.as_deref(), spot))
     }
 
+    /// Whether updates wait for deliveries.
+    pub(super) fn awaits_deliveries(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// A delivery is scheduled: what came before it waits no longer.
+    pub(super) fn arrive(&mut self, delivery: EventId) {
+        let from = self.early.partition_point(|(awaited, _)| *awaited < delivery);
+        let until = self.early.partition_point(|(awaited, _)| *awaited <= delivery);
+        self.arrived.extend(self.early.drain(from..until).map(|(_, letter)| letter));
+    }
+
+    fn await_delivery(&mut self, letter: EventId, record: Option<&Original>) {
+        let value = record.and_then(|record| record.value.as_deref());
+        let Some(update) = value.and_then(|value| DeliveryUpdate::decode(value).ok()) else { return };
+        let entry = (EventId::new(update.delivery()), letter);
+        if let (Err(place), true) = (self.early.binary_search(&entry), self.early.len() < EARLY_MAX) {
+            self.early.insert(place, entry);
+        }
+    }
+
     fn add(&mut self, identity: Option<&[u8]>, spot: Spot) {
         let hash = self.hash(identity, spot);
         let Some(known) = &mut self.known else { return };
@@ -67,6 +99,11 @@ impl OpenLetters {
             None => self.hasher.hash_one((spot.topic, spot.partition, spot.offset)),
         }
     }
+}
+
+/// Whether it is an update whose delivery is not there yet.
+fn is_early(letter: &Letter) -> bool {
+    letter.is_open() && letter.about == About::Update && letter.code == UNKNOWN
 }
 
 /// Where letters are written in a transaction.
@@ -102,6 +139,9 @@ impl Desk<'_, '_> {
         }
         self.tables.originals.insert(id.as_bytes(), bytes.as_slice()).map_err(fault)?;
         self.open.add(letter.identity.as_deref(), letter.first);
+        if is_early(&letter) {
+            self.open.await_delivery(id, Some(original));
+        }
         self.put_and_tell(id, &letter)
     }
 

@@ -26,6 +26,7 @@ mod memory;
 mod moves;
 mod office;
 mod operator;
+mod overlay;
 mod page;
 mod platter;
 mod presence;
@@ -42,6 +43,7 @@ mod socket;
 mod tables;
 mod topics;
 mod totals;
+mod trace;
 mod transaction;
 mod verify;
 

@@ -17,24 +17,10 @@ use crate::place::TopicId;
 use crate::store::dead_letter::About;
 use crate::store::delivery_line::MoveLine;
 use crate::store::ledger::{Head, LedgerWriter, Lines};
-use crate::store::life::Life;
-use crate::store::rows::instant;
+use crate::store::life::{Life, Made, Refused};
+use crate::store::moves::BY_COMMAND;
 use crate::store::standing::Standing;
-use crate::store::{
-    BACKFILL, Batch, EventId, Lifecycle, Move, MoveRow, OutboxRow, Position, Settled, Topic, UNKNOWN, Work,
-};
-
-/// What is moved by command is accounted for under a topic of its own. Kafka allows no parentheses in names.
-const TOPIC: &str = "(moves)";
-
-/// A move that was made, or why it was not.
-type Made = Result<Lifecycle, Refused>;
-
-struct Refused {
-    code: &'static str,
-    reason: String,
-    life: Option<Lifecycle>,
-}
+use crate::store::{BACKFILL, Batch, EventId, Lifecycle, Move, MoveRow, OutboxRow, Topic, Work};
 
 impl Settles<DeliveryUpdate> for Deliveries {
     const ABOUT: About = About::Update;
@@ -42,7 +28,7 @@ impl Settles<DeliveryUpdate> for Deliveries {
     fn prepare(settling: &mut Settling<'_, '_, Self>, batch: &Batch<DeliveryUpdate>) -> Result<()> {
         let entries = batch.parts.iter().flat_map(|part| &part.entries);
         let deliveries = entries.filter_map(|entry| match &entry.work {
-            Work::Apply(update) => Some(EventId::new(update.delivery())),
+            Work::Apply(update) | Work::ApplyWith(update, _) => Some(EventId::new(update.delivery())),
             Work::Refuse(_) | Work::DeadLetter(_) => None,
         });
         <Self as super::effect::Effect>::find(settling, deliveries.collect())
@@ -62,47 +48,36 @@ impl Settling<'_, '_, Deliveries> {
     /// Makes the move of an update, with its line in the ledger.
     pub(super) fn update(&mut self, update: &DeliveryUpdate, at: At<'_>, row: &mut LedgerWriter) -> Result<Decision> {
         let delivery = EventId::new(update.delivery());
-        let reason = update.reason().map(ToOwned::to_owned);
-        match self.make(delivery, Move { to: update.status(), at: update.at(), reason })? {
+        Ok(match self.make(delivery, update.into())? {
             Ok(life) => {
-                let line = MoveLine { delivery, to: life.status, version: life.version };
-                line.write(row.order(at.offset, at.timestamp, at.identity, ""));
-                Ok(Decision::Applied)
+                MoveLine::of(delivery, life).write(row.order(at.offset, at.timestamp, at.identity, ""));
+                Decision::Applied
             }
-            Err(Refused { code, reason, .. }) => Ok(Decision::Refused { code, reason }),
-        }
+            Err(Refused { code, reason, .. }) => Decision::Refused { code, reason },
+        })
     }
 
     /// Makes a move that an operator asks for, if it may follow.
     pub(super) fn by_command(mut self, delivery: EventId, asked: Move) -> Result<MoveRow> {
         <Deliveries as super::effect::Effect>::find(&mut self, vec![delivery])?;
         let given = asked.reason.clone();
-        let row = match self.make(delivery, asked)? {
-            Ok(life) => {
-                self.account(delivery, life)?;
-                MoveRow { moved: true, reason: given, ..row_of(delivery, Some(life)) }
-            }
-            Err(Refused { code, reason, life }) => {
-                MoveRow { code: Some(code.to_owned()), reason: Some(reason), ..row_of(delivery, life) }
-            }
-        };
+        let made = self.make(delivery, asked)?;
+        if let Ok(life) = made {
+            self.account(delivery, life)?;
+        }
         self.finish()?;
-        Ok(row)
+        Ok(MoveRow::of(delivery, made, given))
     }
 
     fn make(&mut self, delivery: EventId, asked: Move) -> Result<Made> {
         let name = delivery.as_bytes().as_slice();
         let kept = bytes_of(&self.tables.lives, name)?.map(|row| Life::decode(&row)).transpose()?;
         let Some(mut life) = kept.or_else(|| self.memory.effect.found(delivery).cloned()) else {
-            let reason = format!("the store has no delivery {delivery}");
-            return Ok(Err(Refused { code: UNKNOWN, reason, life: None }));
+            return Ok(Err(Refused::unknown(delivery)));
         };
         let now = match life.make(asked)? {
             Ok(now) => now,
-            Err(illegal) => {
-                let life = Some(life.now()?);
-                return Ok(Err(Refused { code: illegal.code(), reason: illegal.to_string(), life }));
-            }
+            refused => return Ok(refused),
         };
         let mut row = Vec::new();
         life.encode(&mut row);
@@ -117,34 +92,18 @@ impl Settling<'_, '_, Deliveries> {
 
     /// Accounts for a move by command, as for a record of a log.
     fn account(&mut self, delivery: EventId, life: Lifecycle) -> Result<()> {
-        let topic = Topic::new(TopicId::NONE, TOPIC);
+        let topic = Topic::new(TopicId::NONE, BY_COMMAND);
         let number = self.memory.topics.number(&topic, &mut self.tables.topics)?;
         let here = Here { topic: &topic, number, partition: BACKFILL };
         self.memory.totals.transaction += 1;
-        let mut standing = self.memory.standing(self.tables, here.key())?.clone();
-        let (offset, version) = (standing.position.next, standing.position.version.saturating_add(1));
+        let before = self.memory.standing(self.tables, here.key())?.clone();
+        let after = before.after_work(before.position.next.saturating_add(1), fastrand::u128(..));
         let written = (self.memory.totals.transaction, self.rows);
-        let head = Head { topic: number, partition: BACKFILL, version, lines: Lines::Moves };
+        let head = Head { topic: number, partition: BACKFILL, version: after.position.version, lines: Lines::Moves };
         let mut row = LedgerWriter::new(head, self.memory.buffer());
-        let line = MoveLine { delivery, to: life.status, version: life.version };
-        line.write(row.order(offset, self.now, None, ""));
+        MoveLine::of(delivery, life).write(row.order(before.position.next, self.now, None, ""));
         self.keep(&mut row)?;
         self.memory.give_back(row.into_buffer());
-        standing.counts.applied = standing.counts.applied.saturating_add(1);
-        let (next, token) = (offset.saturating_add(1), fastrand::u128(..));
-        let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
-        self.memory.stand(self.tables, here.key(), Standing { position, written, ..standing })
-    }
-}
-
-fn row_of(delivery_id: EventId, life: Option<Lifecycle>) -> MoveRow {
-    MoveRow {
-        delivery_id,
-        moved: false,
-        status: life.map(|life| life.status),
-        since: life.map(|life| instant(life.since)),
-        version: life.map(|life| life.version),
-        code: None,
-        reason: None,
+        self.memory.stand(self.tables, here.key(), Standing { written, ..after })
     }
 }

@@ -258,6 +258,10 @@ impl<'t> Teller<'t> {
             }
             OutboxRow::Moved { id, version } => self.moved(*id, Some(*version))?.map(Tidings::Moved),
             OutboxRow::Returned { id } => self.moved(*id, None)?.map(Tidings::Returned),
+            OutboxRow::Own(event) => {
+                self.bytes = self.bytes.saturating_add(event.value.len() as u64).saturating_add(EVENT_BYTES);
+                Some(Tidings::Own(event.clone()))
+            }
             OutboxRow::StockAlert { product_id, stock, reorder_level, movements, at } => {
                 let (stock, reorder_level, movements, at) = (*stock, *reorder_level, *movements, *at);
                 self.bytes = self.bytes.saturating_add(EVENT_BYTES);

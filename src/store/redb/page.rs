@@ -14,9 +14,12 @@ use super::format::{self, read_totals};
 use super::inventory::Inventory;
 use super::lives::Lives;
 use super::memory::recover;
+use super::office::backlog;
+use super::overlay;
 use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, STARTS, bytes_of};
 use super::topics::Topics;
+use super::trace::trace;
 use super::verify::verify;
 use crate::order::{DeliveryOrder, InventoryOrder};
 use crate::store::dead_letter::{Letter, decode_original};
@@ -32,7 +35,7 @@ use crate::store::{ADOPTED, BACKFILL, EventId, IdentityRow, PositionRow, Query, 
 use crate::{Error, ErrorCode, Result};
 
 /// How many rows a page has; one of the ledger has as many more as the last of its rows.
-const PAGE_ROWS: usize = 2_000;
+pub(super) const PAGE_ROWS: usize = 2_000;
 /// How many rows of the ledger a page looks at, also when none of their orders is asked for.
 const PAGE_LEDGER_ROWS: usize = 256;
 
@@ -42,6 +45,8 @@ pub(super) enum Cursor {
     After(String),
     Ledger((u64, u32)),
     Letter([u8; 16]),
+    /// A row of a handler's own.
+    Own(Vec<u8>),
 }
 
 /// Some rows of an answer, and where it goes on.
@@ -77,6 +82,7 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
             demand::<DeliveryOrder>(shared.identity(), "deliveries")?;
             deliveries(transaction, orders, cursor)
         }
+        Query::Own { table } => overlay::rows(transaction, table, cursor),
         Query::DeadLetters { all } => letters(transaction, *all, cursor),
         Query::DeadLetter { id } => letter(transaction, *id).map(Page::from),
         Query::Positions => positions(transaction).map(Page::from),
@@ -84,6 +90,8 @@ pub(super) fn page(shared: &Shared, query: &Query, cursor: Option<&Cursor>) -> R
             let counted = applied_since(shared, transaction, (topic, *partition), *from)?;
             Ok(vec![Row::AppliedSince(counted)].into())
         }
+        Query::Trace { order } => trace(shared, transaction, order).map(Page::from),
+        Query::Outbox => backlog(transaction).map(|backlog| vec![Row::Outbox(backlog)].into()),
         Query::Verify => verify(shared, transaction).map(|audit| vec![Row::Audit(audit)].into()),
     })
 }

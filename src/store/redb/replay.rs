@@ -18,7 +18,7 @@ use crate::place::TopicId;
 use crate::store::dead_letter::{About, Letter, Spot, decode_original};
 use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::standing::Standing;
-use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, Position, ReplayRow, Replayed, Settled, Topic};
+use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, ReplayRow, Replayed, Topic};
 
 /// Kafka allows no parentheses in names.
 const TOPIC: &str = "(replay)";
@@ -39,11 +39,25 @@ pub(super) struct Request {
 impl<E: Effect> Settling<'_, '_, E> {
     /// Tries dead letters again, each once.
     pub(super) fn replay(mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
+        let rows = self.try_again(requests)?;
+        self.catch_up_with_updates()?;
+        self.finish()?;
+        Ok(rows)
+    }
+
+    /// Makes the moves of updates that came before the deliveries which this transaction has scheduled: so what a partner
+    /// tells later of them finds these made.
+    pub(super) fn catch_up_with_updates(&mut self) -> Result<()> {
+        let arrived = std::mem::take(&mut self.memory.open.arrived);
+        if arrived.is_empty() { Ok(()) } else { self.try_again(as_they_are(arrived)).map(drop) }
+    }
+
+    fn try_again(&mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
         let topic = Topic::new(TopicId::NONE, TOPIC);
         let number = self.memory.topics.number(&topic, &mut self.tables.topics)?;
         let here = Here { topic: &topic, number, partition: BACKFILL };
         self.memory.totals.transaction += 1;
-        let mut standing = self.memory.standing(self.tables, here.key())?.clone();
+        let standing = self.memory.standing(self.tables, here.key())?.clone();
         let (version, before) = (standing.position.version.saturating_add(1), standing.position.next);
         let written = (self.memory.totals.transaction, self.rows);
         let asked: Vec<EventId> = requests.iter().map(|request| request.id).collect();
@@ -54,12 +68,9 @@ impl<E: Effect> Settling<'_, '_, E> {
         self.announce(written)?;
         self.replay_each(Head { lines: Lines::Moves, ..head }, updates, (&mut rows, &mut next))?;
         if next > before {
-            let token = fastrand::u128(..);
-            standing.counts.applied = standing.counts.applied.saturating_add(next.abs_diff(before));
-            let position = Position { next, settled: Settled::new(), version, token, ..standing.position };
-            self.memory.stand(self.tables, here.key(), Standing { position, written, ..standing })?;
+            let after = standing.after_work(next, fastrand::u128(..));
+            self.memory.stand(self.tables, here.key(), Standing { written, ..after })?;
         }
-        self.finish()?;
         rows.sort_by_key(|row| asked.iter().position(|id| *id == row.id));
         Ok(rows)
     }
@@ -169,6 +180,10 @@ impl<E: Effect> Settling<'_, '_, E> {
         match decision {
             Decision::Applied => {
                 self.desk().close(id, letter, DeadLetterState::Replayed)?;
+                // With an identity, the delivery has the letter's name.
+                if let (Again::Order(_), Some(_)) = (again, identity) {
+                    self.memory.open.arrive(id);
+                }
                 Ok((Replayed::Apply, String::new()))
             }
             Decision::Refused { code, reason } => {

@@ -42,6 +42,9 @@ pub(super) const LIVES: Blobs = TableDefinition::new("lives");
 /// Fingerprints of deliveries, by the row of the ledger that has them.
 pub(super) const PRINTS: Blobs = TableDefinition::new("prints");
 
+/// Rows of handlers' own, by table and key.
+pub(super) const OVERLAY: Blobs = TableDefinition::new("overlay");
+
 /// 22 characters of the source, filled up with zeros, and 4 bytes of the number.
 pub(super) const CHUNK_KEY: usize = 26;
 
@@ -62,6 +65,7 @@ pub(super) struct Tables<'t> {
     pub(super) outbox: Table<'t, u64, &'static [u8]>,
     pub(super) lives: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) prints: Table<'t, &'static [u8], &'static [u8]>,
+    pub(super) overlay: Table<'t, &'static [u8], &'static [u8]>,
     /// What the order type's effect keeps.
     pub(super) effect: Table<'t, &'static [u8], &'static [u8]>,
 }
@@ -85,6 +89,7 @@ impl<'t> Tables<'t> {
             outbox: transaction.open_table(OUTBOX).map_err(fault)?,
             lives: transaction.open_table(LIVES).map_err(fault)?,
             prints: transaction.open_table(PRINTS).map_err(fault)?,
+            overlay: transaction.open_table(OVERLAY).map_err(fault)?,
             effect: transaction.open_table(effect).map_err(fault)?,
         })
     }

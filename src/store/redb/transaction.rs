@@ -89,6 +89,7 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
                 Meeting::Fresh | Meeting::Conflict => self.part(here, part)?,
             });
         }
+        self.catch_up_with_updates()?;
         self.finish()?;
         Ok(Applied { parts })
     }
@@ -206,6 +207,13 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
         }
         match work {
             Work::Apply(order) => self.apply(here, place, identity, &order, row),
+            Work::ApplyWith(order, overlay) => {
+                let outcome = self.apply(here, place, identity, &order, row)?;
+                if matches!(outcome, Outcome::Applied) {
+                    self.lay(here.event_id(identity, offset), *overlay)?;
+                }
+                Ok(outcome)
+            }
             Work::Refuse(cause) => {
                 if !self.is_new(identity, timestamp)? {
                     return Ok(Outcome::Duplicate);
@@ -245,6 +253,9 @@ impl<'t, E: Effect> Settling<'_, 't, E> {
             Decision::Applied => {
                 if self.memory.open.may_have(identity, here.spot(offset)) {
                     self.desk().resolve(here.event_id(identity, offset))?;
+                }
+                if E::ABOUT == About::Order && self.memory.open.awaits_deliveries() {
+                    self.memory.open.arrive(here.event_id(identity, offset));
                 }
                 Ok(Outcome::Applied)
             }

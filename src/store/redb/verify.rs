@@ -16,6 +16,7 @@ use super::fault::fault;
 use super::format::read_totals;
 use super::inventory::Inventory;
 use super::lives::Lives;
+use super::office::backlog;
 use super::shared::Shared;
 use super::tables::{CHUNKS, DEAD_LETTERS, LEDGER, OPAQUE, ORIGINALS, OUTBOX, POSITIONS, SOURCES, STARTS};
 use super::topics::Topics;
@@ -52,7 +53,7 @@ pub(super) fn verify(shared: &Shared, transaction: &ReadTransaction) -> Result<A
     auditor.identities()?;
     auditor.letters(&counts)?;
     auditor.events()?;
-    Ok(Audit { holds: auditor.problems.is_empty(), counts, problems: auditor.problems })
+    Ok(Audit::new(counts, auditor.problems, backlog(transaction)?))
 }
 
 struct Auditor<'a> {
@@ -301,7 +302,10 @@ impl Auditor<'_> {
                     let told = (transaction, first_row)..(transaction, first_row.saturating_add(rows));
                     ledger.range(told).map_err(fault)?.count() == rows as usize
                 }
-                OutboxRow::Moved { .. } | OutboxRow::Returned { .. } | OutboxRow::StockAlert { .. } => true,
+                OutboxRow::Moved { .. }
+                | OutboxRow::Returned { .. }
+                | OutboxRow::StockAlert { .. }
+                | OutboxRow::Own(_) => true,
             };
             if !there {
                 self.problem(format!("event {} of the outbox tells of nothing that is there", number.value()));

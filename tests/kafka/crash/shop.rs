@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use super::faults::{About, Fault, PROGRAMS, Schedule};
 use super::nodes::{CLIENT, Nodes};
-use super::player::{Memory, Player};
 use crate::cluster::Servers;
 use crate::shop;
+use crate::support::player::{Memory, Player};
 use crate::support::program::Program;
 use crate::support::{example, wait};
 use crate::{install, support::ndjson};

@@ -6,4 +6,6 @@ pub mod forget;
 pub mod letters;
 pub mod model;
 pub mod moves;
+pub mod overlay;
 pub mod rules;
+pub mod trace;

@@ -217,10 +217,13 @@ pub async fn an_update_that_came_before_its_delivery_is_replayed_in_the_logs_ord
         (None, update(delivery(0), Status::Delivered, 5)),
     ];
     assert_eq!(codes(&tell(&store, told).await), ["DLV-UNKNOWN", "DLV-UNKNOWN"]);
+    store.close().await.unwrap();
+    let store = home.open_deliveries(DeliveryPolicy::default()).await;
     schedule(&store, 0..1).await;
     let reader = home.delivery_reader(&store).await;
     let letters = ask(&reader, Query::DeadLetters { all: false }).await;
     let mut ids: Vec<EventId> = letters.iter().map(|row| serde_json::from_value(row["id"].clone()).unwrap()).collect();
+    assert_eq!(ids.len(), if H::WAITS_FOR_DELIVERIES { 0 } else { 2 });
     for _ in 0..2 {
         ids.reverse();
         let plan = Operation::Replay { ids: ids.clone(), rehearsal: Rehearsal::Plan };
@@ -234,6 +237,42 @@ pub async fn an_update_that_came_before_its_delivery_is_replayed_in_the_logs_ord
     assert!(ask(&reader, Query::DeadLetters { all: false }).await.is_empty());
     let again = vec![(identity("a"), update(delivery(0), Status::OutForDelivery, 0))];
     assert_eq!(codes(&tell(&store, again).await), ["duplicate"], "a copy of what was replayed");
+    assert_eq!(audit(&reader).await["holds"], true);
+    store.close().await.unwrap();
+}
+
+pub async fn an_early_update_that_cannot_be_is_kept_and_one_that_was_discarded_stays_so<H: Home>() {
+    let home = H::new().await;
+    let store = home.open_deliveries(DeliveryPolicy::default()).await;
+    let told = vec![
+        (None, update(delivery(0), Status::Delivered, 0)),
+        (None, update(delivery(1), Status::OutForDelivery, 0)),
+        (None, update(delivery(9), Status::OutForDelivery, 0)),
+        (identity("a"), update(delivery(2), Status::OutForDelivery, 0)),
+    ];
+    assert_eq!(codes(&tell(&store, told).await), ["DLV-UNKNOWN"; 4]);
+    let reader = home.delivery_reader(&store).await;
+    let letters = ask(&reader, Query::DeadLetters { all: false }).await;
+    let second = letters.iter().find(|row| row["offset"] == 1).unwrap();
+    let id = serde_json::from_value(second["id"].clone()).unwrap();
+    office(&store).operate(Operation::Discard { id, reason: "a mistake".to_owned() }).await.unwrap();
+    schedule(&store, 0..2).await;
+    // What is told later finds what came early made.
+    schedule(&store, 2..3).await;
+    tell(&store, vec![(None, update(delivery(2), Status::Delivered, 9))]).await;
+    let moved = if H::WAITS_FOR_DELIVERIES { "delivered" } else { "scheduled" };
+    assert_eq!(statuses(&reader).await, ["scheduled", "scheduled", moved]);
+    let open = ask(&reader, Query::DeadLetters { all: false }).await;
+    let open: BTreeSet<(i64, String)> =
+        open.iter().map(|row| (row["offset"].as_i64().unwrap(), row["code"].as_str().unwrap().to_owned())).collect();
+    let kept = |offset, code: &str| (offset, code.to_owned());
+    let expected = match H::WAITS_FOR_DELIVERIES {
+        true => vec![kept(0, "DLV-IMPOSSIBLE"), kept(2, "DLV-UNKNOWN")],
+        false => {
+            vec![kept(0, "DLV-UNKNOWN"), kept(2, "DLV-UNKNOWN"), kept(3, "DLV-UNKNOWN"), kept(4, "DLV-IMPOSSIBLE")]
+        }
+    };
+    assert_eq!(open, expected.into_iter().collect());
     assert_eq!(audit(&reader).await["holds"], true);
     store.close().await.unwrap();
 }

@@ -10,6 +10,7 @@ use super::super::super::retry::{Attempt, Verdict, Why};
 use super::super::lanes::Lane;
 use super::super::tales::{Audience, Told};
 use super::call::Ended;
+use super::within::{Decision, REFUSED, landed};
 use super::*;
 use crate::error::told;
 use crate::flight::Ids;
@@ -46,6 +47,10 @@ where
     }
 
     pub(super) fn answered(&mut self, lane: Lane, item: Item, answer: Answer, entry: Entry) {
+        let (answer, overlay) = match answer {
+            Ok((outcome, overlay)) => (Ok(outcome), overlay),
+            Err(failure) => (Err(failure), None),
+        };
         let verdict = match answer {
             Ok(crate::consumer::Outcome::Done) => Verdict::Done,
             answer => {
@@ -60,12 +65,17 @@ where
         match verdict {
             Verdict::Done => {
                 entry.leave(&mut self.lanes, lane);
-                self.settled(&item, &Outcome::Applied);
+                match &mut self.within {
+                    Some(within) => within.take(item, Decision::Apply(overlay)),
+                    None => self.settled(&item, &Outcome::Applied),
+                }
             }
             Verdict::Refused(code) => {
                 entry.leave(&mut self.lanes, lane);
-                let reason = "the handler refuses the order".to_owned();
-                self.settled(&item, &Outcome::Refused { code, reason });
+                match &mut self.within {
+                    Some(within) => within.take(item, Decision::Refuse(code)),
+                    None => self.settled(&item, &Outcome::Refused { code, reason: REFUSED.to_owned() }),
+                }
             }
             Verdict::Again { after, why } => {
                 entry.enter(&mut self.lanes, lane);
@@ -80,7 +90,7 @@ where
         row.ledger.settle(item.offset);
         row.tries.forget(item.offset);
         row.settled_until = Some(item.timestamp);
-        let closed = row.breaker.decided(item.offset, matches!(outcome, Outcome::Applied));
+        let closed = row.breaker.decided(item.offset, matches!(outcome, Outcome::Applied | Outcome::Duplicate));
         if std::mem::take(&mut row.worrying) {
             self.teller.control().relieve(Concern::Partition(item.partition));
         }
@@ -191,6 +201,9 @@ where
     /// Where a partition stands, as it is committed.
     pub(super) fn standing(&self, partition: i32) -> Option<Committed> {
         let row = self.rows.get(&partition)?;
+        if let Some(within) = &self.within {
+            return Some(within.standing(row));
+        }
         let (offset, leader_epoch) = (row.ledger.next(), row.ledger.leader_epoch());
         let (settled, tried) = (row.ledger.settled().clone(), row.tries.unsettled(&row.ledger));
         let note = Note::Topic { id: row.origin.id, settled, tried, tripped: row.breaker.undecided() };
@@ -199,7 +212,7 @@ where
 
     pub(super) fn show_lag(&self, partition: i32) {
         let Some(row) = self.rows.get(&partition) else { return };
-        let (position, end, settled_until) = (row.ledger.next(), row.end, row.settled_until);
+        let (position, end, settled_until) = (self.position_of(row), row.end, row.settled_until);
         self.teller.control().set_lag(Lag { partition, position, end, settled_until, seconds: None });
     }
 
@@ -221,6 +234,10 @@ where
             }
             Some(posted) = self.posting.next(), if !self.posting.is_empty() => {
                 self.posted(posted);
+                self.note_moved();
+            }
+            landed = landed(&mut self.within) => {
+                self.landed(landed);
                 self.note_moved();
             }
             () = timer => {}

@@ -17,6 +17,7 @@ use super::super::super::control::Concern;
 use super::super::super::retry_topic::{is_retry, name_of};
 use super::super::lanes::Lane;
 use super::call::Answer;
+use super::within::Decision;
 use super::*;
 use crate::error::told;
 use crate::order::{Identity, Violation};
@@ -52,18 +53,23 @@ where
         entry.enter(&mut self.lanes, lane);
         match row.breaker.take(Event::Failing(item.offset)) {
             Effect::Hold(probe) => self.hold(lane, item, probe, &cause),
-            Effect::Pass | Effect::Close => {
-                row.running += 1;
-                self.post(lane, item, cause);
-            }
+            Effect::Pass | Effect::Close => match &mut self.within {
+                Some(within) => {
+                    self.lanes.done(lane);
+                    within.take(item, Decision::SetAside(cause));
+                }
+                None => {
+                    row.running += 1;
+                    self.post(lane, item, cause);
+                }
+            },
         }
     }
 
     fn post(&mut self, lane: Lane, item: Item, (code, reason): (Cow<'static, str>, String)) {
-        let Some(row) = self.rows.get(&item.partition) else { return };
+        let (Some(row), Some(letterbox)) = (self.rows.get(&item.partition), self.letterbox.clone()) else { return };
         let letter = letter(&row.origin, &item, (&code, &reason));
-        let (letterbox, control, backoff) =
-            (self.letterbox.clone(), self.teller.control().clone(), self.posting_backoff);
+        let (control, backoff) = (self.teller.control().clone(), self.posting_backoff);
         let posting = async move {
             let mut failures = 0;
             let result = loop {
@@ -160,7 +166,6 @@ where
 fn letter(origin: &Origin, item: &Item, (code, reason): (&str, &str)) -> SetAside {
     let identity = Identity::from_headers(item.record.headers()).ok().flatten();
     let topic = Topic::new(origin.id, origin.at.topic.clone());
-    let copy = Bytes::copy_from_slice;
     let now = chrono::Utc::now().timestamp_millis();
     // A record that was replayed keeps its name, also where that came of its first place.
     let known = is_retry(&topic.name).then(|| name_of(item.record.headers())).flatten();
@@ -175,10 +180,16 @@ fn letter(origin: &Origin, item: &Item, (code, reason): (&str, &str)) -> SetAsid
         attempts: item.attempt,
         first_failed: item.failing.map_or(now, |failing| failing.first),
         last_failed: now,
-        original: Original {
-            key: item.record.key().map(copy),
-            value: item.record.value().map(copy),
-            headers: item.record.headers().map(|(name, value)| (copy(name), value.map(copy))).collect(),
-        },
+        original: original(&item.record),
+    }
+}
+
+/// The bytes of a record, as they were read.
+pub(super) fn original(record: &RecordBytes) -> Original {
+    let copy = Bytes::copy_from_slice;
+    Original {
+        key: record.key().map(copy),
+        value: record.value().map(copy),
+        headers: record.headers().map(|(name, value)| (copy(name), value.map(copy))).collect(),
     }
 }

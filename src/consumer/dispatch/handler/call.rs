@@ -12,9 +12,10 @@ use super::super::super::patience::LongCall;
 use super::super::lanes::Lane;
 use super::Item;
 use crate::consumer::{Failure, Outcome};
+use crate::store::Overlay;
 
-/// What a handler answers.
-pub(super) type Answer = Result<Outcome, Failure>;
+/// What a handler answers, with what it adds to the store's transaction, if there is one.
+pub(crate) type Answer = Result<(Outcome, Option<Box<Overlay>>), Failure>;
 
 /// Room for one call's future, used again so that a call costs no allocation.
 pub(super) type Seat<F> = Pin<Box<Option<F>>>;

@@ -7,6 +7,7 @@ use futures::FutureExt;
 
 use super::super::super::retry_topic::is_retry;
 use super::call::{Answer, Call};
+use super::within::Within;
 use super::*;
 
 impl<O, C, F> Dispatch for HandlerDispatch<O, C, F>
@@ -19,7 +20,8 @@ where
         self.retire(partition);
         self.lives += 1;
         let origin = Arc::new(Origin { id: topic.id, at: name(&topic.name, partition) });
-        let ledger = Ledger::new(position.next, position.settled, position.leader_epoch, self.max_ahead);
+        let conflicts = self.rows.get(&partition).map_or(0, |row| row.conflicts);
+        let ledger = Ledger::new(position.next, position.settled.clone(), position.leader_epoch, self.max_ahead);
         let remembered = self.rows.get(&partition).filter(|row| row.origin.id == topic.id).map(|row| &row.tries);
         let tries = Tries::new(&position.tried, remembered, ledger.next());
         let recorder = self.teller.control().flights().recorder();
@@ -27,6 +29,7 @@ where
         let breaker = recorder.watch(Breaker::resumed(self.breaker, position.tripped), Some(partition));
         let mut row = Row::new(self.lives, origin, ledger, tries, breaker);
         row.held = self.held.contains(&partition);
+        (row.stored, row.conflicts) = (position, conflicts);
         row.addressee = is_retry(&topic.name).then(|| self.committer.group().into());
         self.teller.control().show_partition(partition, row.ledger.next());
         self.rows.insert(partition, row);
@@ -55,7 +58,8 @@ where
     }
 
     fn is_clear(&self, partition: i32) -> bool {
-        self.rows.get(&partition).is_none_or(|row| row.running == 0 && !row.moved)
+        let is_within = |row| self.within.as_ref().is_some_and(|within| within.has(partition, row));
+        self.rows.get(&partition).is_none_or(|row| row.running == 0 && !row.moved && !is_within(row))
     }
 
     fn step(&mut self) -> BoxFuture<'_, Step> {
@@ -83,11 +87,18 @@ where
     }
 
     fn close(&mut self) -> BoxFuture<'_, Result<()>> {
-        std::future::ready(Ok(())).boxed()
+        match &self.within {
+            Some(within) => within.close(),
+            None => std::future::ready(Ok(())).boxed(),
+        }
     }
 
     fn is_idle(&self) -> bool {
-        self.running.is_empty() && self.posting.is_empty() && self.moved.is_empty()
+        let is_settled = |within: &Within<O>| within.is_idle(&self.rows);
+        self.running.is_empty()
+            && self.posting.is_empty()
+            && self.moved.is_empty()
+            && self.within.as_ref().is_none_or(is_settled)
     }
 
     fn is_drained(&self) -> bool {
@@ -99,7 +110,7 @@ where
     }
 
     fn position(&self, partition: i32) -> Option<i64> {
-        self.rows.get(&partition).map(|row| row.ledger.next())
+        self.rows.get(&partition).map(|row| self.position_of(row))
     }
 
     fn is_limit_reached(&self) -> bool {
@@ -115,6 +126,7 @@ where
                 let seconds = since.elapsed().as_secs();
                 Some(format!("the handler has had the order at offset {offset} for {seconds} s; see what it waits for"))
             }
+            None if let Some(words) = self.within.as_ref().and_then(|within| within.obstacle(partition)) => Some(words),
             None if row.running > 0 => Some("its dead letter is being written; see the dead-letter topic".to_owned()),
             None if row.held => Some("the partition is paused; `orders resume` lets it go on".to_owned()),
             None if self.lanes.waits(row.life) => Some("an order waits for another try; see why it fails".to_owned()),

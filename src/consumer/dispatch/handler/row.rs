@@ -18,6 +18,7 @@ use super::Item;
 use super::tries::Tries;
 use crate::flight::Recorded;
 use crate::order::{Order, Violation};
+use crate::store::Position;
 use crate::wire::compression::{Compression, Decompressor};
 use crate::wire::record_batch::{BatchError, BatchView, Record, RecordFields, RecordsProgress};
 
@@ -56,6 +57,11 @@ pub(super) struct Row {
     pub(super) tries: Tries,
     /// Its position moved since it was noted.
     pub(super) moved: bool,
+    /// Where the store has it, and how often in a row somebody else had moved it: where a store settles its orders.
+    pub(super) stored: Position,
+    pub(super) conflicts: u32,
+    /// What was decided of it is undone there: nothing more of this life is settled.
+    pub(super) lost: bool,
     /// It is of a retry topic: the group for which its records must have been replayed.
     pub(super) addressee: Option<Arc<str>>,
 }
@@ -113,6 +119,9 @@ impl Row {
             worrying: false,
             tries,
             moved: false,
+            stored: Position::default(),
+            conflicts: 0,
+            lost: false,
             addressee: None,
         }
     }

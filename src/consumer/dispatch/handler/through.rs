@@ -23,7 +23,7 @@ where
     /// Returns how many.
     pub(super) fn run_through(&mut self, partition: i32, most: usize, context: &mut Context<'_>) -> usize {
         let is_told = self.teller.audience() == Audience::Observer;
-        if self.holding || is_told || !self.lanes.is_idle() || self.lanes.is_crowded() {
+        if self.holding || is_told || self.within.is_some() || !self.lanes.is_idle() || self.lanes.is_crowded() {
             return 0;
         }
         let most = most.min(self.teller.room(0));
@@ -38,7 +38,7 @@ where
             if row.ledger.take_through(ready.offset) == Taken::InHand {
                 seat.as_mut().set(Some((self.call)(order)));
                 match poll_seat(&mut seat, context) {
-                    Poll::Ready(Ok(Outcome::Done)) => {
+                    Poll::Ready(Ok((Outcome::Done, None))) => {
                         row.went_through(ready);
                         through += 1;
                     }

@@ -3,6 +3,7 @@
 use super::super::super::commit::{Committed, Note};
 use super::super::super::control::{Concern, Lag};
 use super::super::Step;
+use super::super::contest::{CONFLICTS, contested};
 use super::super::teller::name;
 use super::{Flight, StoreDispatch};
 use crate::error::told;
@@ -11,9 +12,6 @@ use crate::order::Order;
 use crate::place::Place;
 use crate::store::{Applied, AppliedPart, Store};
 use crate::{Error, ErrorCode, Result};
-
-/// A conflict may be a zombie's last write (rule R8); a second one in a row means that somebody else works here.
-const CONFLICTS: u32 = 2;
 
 impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
     pub(super) fn landed(&mut self, landed: Result<Applied>) {
@@ -93,7 +91,10 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
             let repeated = row.conflicts >= CONFLICTS;
             super::Dispatch::retire(self, partition);
             self.steps.push_back(match repeated {
-                true => Step::Stopped { partition, error: contested(flight, partition) },
+                true => {
+                    let at = Place::partition(&name(&flight.sealed.topic.name, partition));
+                    Step::Stopped { partition, error: contested(at) }
+                }
                 false => Step::Restart { partition },
             });
         }
@@ -126,10 +127,4 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         flight.try_again(self.backoff.delay(flight.failures, fastrand::f64()));
         self.flight = Some(flight);
     }
-}
-
-fn contested<O: Order>(flight: &Flight<O>, partition: i32) -> Error {
-    Error::new(ErrorCode::StoreConflict, "somebody else keeps moving the partition's position")
-        .at(Place::partition(&name(&flight.sealed.topic.name, partition)))
-        .remedy("find the other process that works on this store's group, and end one of the two")
 }

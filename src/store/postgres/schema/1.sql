@@ -44,6 +44,9 @@ CREATE TABLE positions (
     -- The newest record timestamp that was settled, and how many identities were new, over all accounts.
     log_time bigint NOT NULL DEFAULT -9223372036854775808,
     identities bigint NOT NULL DEFAULT 0,
+    -- Which process has taken the partition over, and in which epoch or generation of the group it was a member then.
+    owner bytea CHECK (length(owner) = 16),
+    claim_epoch integer NOT NULL DEFAULT -1,
     PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 
@@ -125,6 +128,12 @@ CREATE TABLE prints (
 ALTER TABLE prints ALTER COLUMN prints SET STORAGE PLAIN;
 CREATE TABLE unprinted (
     ledger bigint PRIMARY KEY
+);
+
+-- Rows of handlers' own: a name is its table with the length before it, and the row's key.
+CREATE TABLE overlay (
+    name bytea PRIMARY KEY,
+    value bytea NOT NULL
 );
 
 CREATE TABLE dead_letters (

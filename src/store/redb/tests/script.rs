@@ -212,7 +212,7 @@ fn timeless_event(tidings: Tidings) -> Tidings {
 
 fn timeless(mut row: Value) -> Value {
     if let Some(fields) = row.as_object_mut() {
-        for clock in ["first_failed", "last_failed", "set_at", "since"] {
+        for clock in ["first_failed", "last_failed", "set_at", "since", "outbox_since"] {
             fields.remove(clock);
         }
     }

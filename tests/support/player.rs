@@ -1,50 +1,50 @@
 //! A program that is watched over: started, killed, stopped, and started again, as an orchestrator does.
 
 use std::io::Write;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::install;
-use crate::support::program::{Program, Running, Signal};
+use super::program::{Program, Running, Signal};
 
 /// What its memory has been.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Memory {
+pub struct Memory {
     /// MB now, without files that are mapped.
-    pub(super) resident: u64,
+    pub resident: u64,
     /// The most of it at any time.
-    pub(super) peak: u64,
+    pub peak: u64,
 }
 
 /// A program in its place.
-pub(super) struct Player {
-    pub(super) name: &'static str,
+pub struct Player {
+    pub name: &'static str,
     /// Its parts, one run each: a producer sends so many files, a consumer goes on without an end.
     parts: usize,
     make: Box<dyn Fn(usize) -> Program>,
-    pub(super) part: usize,
+    pub part: usize,
     running: Option<Running>,
     killed: bool,
     again: Instant,
     asleep: Option<Instant>,
-    pub(super) kills: u32,
+    pub kills: u32,
 }
 
 impl Player {
-    pub(super) fn new(name: &'static str, parts: usize, make: impl Fn(usize) -> Program + 'static) -> Self {
+    pub fn new(name: &'static str, parts: usize, make: impl Fn(usize) -> Program + 'static) -> Self {
         let (make, again) = (Box::new(make), Instant::now());
         Self { name, parts, make, part: 0, running: None, killed: false, again, asleep: None, kills: 0 }
     }
 
-    pub(super) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.part >= self.parts
     }
 
     /// Whether it runs and can be hurt.
-    pub(super) fn is_awake(&self) -> bool {
+    pub fn is_awake(&self) -> bool {
         self.running.is_some() && !self.killed && self.asleep.is_none()
     }
 
-    pub(super) fn kill(&mut self, away: Duration) {
+    pub fn kill(&mut self, away: Duration) {
         if let Some(running) = &self.running {
             running.signal(Signal::Kill);
             (self.killed, self.again) = (true, Instant::now() + away);
@@ -52,7 +52,7 @@ impl Player {
         }
     }
 
-    pub(super) fn stop_for(&mut self, pause: Duration) {
+    pub fn stop_for(&mut self, pause: Duration) {
         if let Some(running) = &self.running {
             running.signal(Signal::Stop);
             self.asleep = Some(Instant::now() + pause);
@@ -63,7 +63,7 @@ impl Player {
     ///
     /// # Panics
     /// If it has ended and nobody killed it, with an error or before its time.
-    pub(super) fn go_on(&mut self) {
+    pub fn go_on(&mut self) {
         let now = Instant::now();
         if self.asleep.is_some_and(|until| now > until) {
             self.wake();
@@ -85,7 +85,7 @@ impl Player {
         }
     }
 
-    pub(super) fn wake(&mut self) {
+    pub fn wake(&mut self) {
         if let Some(running) = &self.running {
             running.signal(Signal::Continue);
         }
@@ -93,7 +93,7 @@ impl Player {
     }
 
     /// SIGTERM: it must end cleanly.
-    pub(super) fn end(&mut self) {
+    pub fn end(&mut self) {
         if let Some(running) = self.running.take() {
             running.signal(Signal::Terminate);
             let ended = running.finish(Duration::from_secs(60)).ok();
@@ -103,25 +103,25 @@ impl Player {
 
     /// Keeps what it has said below `target/tmp`: the place to look when something took long.
     fn write_down(&self, said: &str) {
-        let path = install::scratch().join(format!("siege-{}.log", self.name));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("siege-{}.log", self.name));
         let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
         let lines: String = said.lines().filter(|line| !is_progress(line)).flat_map(|line| [line, "\n"]).collect();
         file.and_then(|mut file| file.write_all(lines.as_bytes())).expect("a file below target/tmp");
     }
 
     /// The last number that it has told on stderr behind this word.
-    pub(super) fn told(&self, word: &str) -> u64 {
+    pub fn told(&self, word: &str) -> u64 {
         let number = |line: &String| line.strip_prefix(word)?.trim().parse().ok();
         self.running.as_ref().and_then(|running| running.stderr().iter().rev().find_map(number)).unwrap_or(0)
     }
 
     /// Lines on stderr that are not progress.
-    pub(super) fn complaints(&self) -> usize {
+    pub fn complaints(&self) -> usize {
         self.running.as_ref().map_or(0, |running| running.stderr().iter().filter(|line| !is_progress(line)).count())
     }
 
     /// What the system says of its memory; nothing where it says nothing.
-    pub(super) fn memory(&self) -> Memory {
+    pub fn memory(&self) -> Memory {
         let status = self.running.as_ref().map(|running| format!("/proc/{}/status", running.id()));
         let status = status.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let megabytes = |name: &str| {

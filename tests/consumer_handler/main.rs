@@ -1,8 +1,19 @@
 //! A consumer with a handler: at least once, the orders of one key in log order.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
+#[path = "../consumer_support/mod.rs"]
 mod consumer_support;
+mod in_store;
+#[path = "../dead_letters/log.rs"]
+mod log;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::collections::BTreeMap;
