@@ -11,6 +11,7 @@
 mod consumer_support;
 mod support;
 
+use consumer_support::faulty::{Fault, FaultyStore};
 use consumer_support::*;
 use orderflow::ErrorCode;
 use orderflow::broker::{DevBroker, Rule, Verdict};
@@ -301,5 +302,26 @@ async fn pausing_holds_orders_back_and_draining_ends_the_run() {
     control.drain();
     assert_eq!(tokio::time::timeout(SOON, run).await.unwrap().unwrap().unwrap().applied, 20);
     assert!(!control.health().is_ready());
+    broker.shutdown().await;
+}
+
+/// The store refused a group whose partitions another process had claimed for a moment, and no version moved. What arrived
+/// of them before they began anew was applied on its own, and the refused records were passed over.
+#[tokio::test]
+async fn nothing_is_passed_over_where_a_refused_partition_begins_anew_while_its_records_arrive() {
+    const ROUNDS: usize = 2_000;
+    let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());
+    for round in 0..ROUNDS {
+        write(&broker, 0, &entries(round * 5..round * 5 + 5));
+    }
+    let store = FaultyStore::new(shop.store());
+    store.fail([Fault::Pass, Fault::Claim].into_iter().cycle().take(300));
+    let config = config(&broker).set("prefetch.max.bytes", "8000").unwrap();
+    let builder = InventoryConsumer::builder(&config).store(store.clone()).observe(log.observer()).until_end();
+    let run = builder.build().await.unwrap().run(std::future::pending());
+    let summary = tokio::time::timeout(SOON, run).await.unwrap().unwrap();
+    assert!(store.is_done());
+    assert_eq!((summary.applied, summary.settled()), (5 * ROUNDS as u64, 5 * ROUNDS as u64));
+    assert_eq!(log.order_ids("applied"), ids(0..5 * ROUNDS));
     broker.shutdown().await;
 }

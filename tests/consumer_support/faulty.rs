@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use orderflow::order::InventoryOrder;
+use orderflow::place::{Place, TopicPartition};
 use orderflow::store::{Applied, BackOffice, Batch, Position, RedbInventory, Start, Store, StoreIdentity, Topic};
 use orderflow::{Error, ErrorCode, Result};
 use tokio::sync::watch;
@@ -17,6 +18,10 @@ pub enum Fault {
     LoseAnswer,
     /// Somebody else writes the same position just before.
     Overtake,
+    /// Another process has claimed the partitions for a moment: nothing is applied, and no version moves.
+    Claim,
+    /// Nothing happens.
+    Pass,
     /// It has stopped for good.
     Break,
 }
@@ -66,6 +71,11 @@ impl FaultyStore {
     }
 }
 
+fn claimed(batch: &Batch<InventoryOrder>) -> Error {
+    let at = TopicPartition::new(batch.topic.name.clone(), batch.parts[0].partition);
+    Error::new(ErrorCode::StoreConflict, "another process has taken the partition over").at(Place::partition(&at))
+}
+
 impl Store<InventoryOrder> for FaultyStore {
     fn identity(&self) -> &StoreIdentity {
         self.inner.identity()
@@ -82,7 +92,8 @@ impl Store<InventoryOrder> for FaultyStore {
         let failed = || Error::new(ErrorCode::StoreIo, "the disk is away").retriable();
         let fault = self.faults.lock().unwrap().pop_front();
         match fault {
-            None => self.inner.apply(batch).await,
+            None | Some(Fault::Pass) => self.inner.apply(batch).await,
+            Some(Fault::Claim) => Err(claimed(&batch)),
             Some(Fault::Fail) => Err(failed()),
             Some(Fault::LoseAnswer) => self.inner.apply(batch).await.and(Err(failed())),
             Some(Fault::Break) => Err(Error::new(ErrorCode::StoreIo, "the store has stopped: the sync failed")),

@@ -164,7 +164,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
 
     fn damaged(&mut self, partition: i32, cause: BatchError) {
         let Some(row) = self.rows.get_mut(&partition) else { return };
-        row.chunks.clear();
+        row.chunks.close();
         let Some(topic) = &self.topic else { return };
         let partition_name = name(&topic.name, partition);
         let at = Place::record(&partition_name, row.cursor.next);
@@ -244,7 +244,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
             life: self.lives,
             cursor: Cursor { next, settled: position.settled.clone(), leader_epoch },
             position,
-            chunks: Chunks::default(),
+            chunks: Chunks::starting_at(next),
             end: None,
             conflicts,
             breaker: recorder.watch(Breaker::resumed(self.breaker, tripped), Some(partition)),
@@ -278,7 +278,7 @@ impl<O: Order, S: Store<O>> Dispatch for StoreDispatch<O, S> {
         self.group.remove(partition);
         self.turn.retain(|other| *other != partition);
         if let Some(row) = self.rows.get_mut(&partition) {
-            row.chunks.clear();
+            row.chunks.close();
             row.probe_at = None;
         }
     }

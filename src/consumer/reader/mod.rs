@@ -164,8 +164,8 @@ impl Reader {
     pub(crate) fn restart(&mut self, partition: i32) {
         self.release(partition);
         self.drop_news(partition);
-        let Some(slot) = self.slots.get_mut(&partition) else { return };
-        slot.standing = Standing::Starting;
+        self.set_standing(partition, Standing::Starting);
+        let Some(slot) = self.slots.get(&partition) else { return };
         let (topic, incarnation, found) = (slot.topic.clone(), slot.incarnation, slot.found);
         self.begin(topic, incarnation, found, vec![partition], End::Never);
     }
@@ -174,9 +174,7 @@ impl Reader {
     pub(crate) fn stop(&mut self, partition: i32) {
         self.release(partition);
         self.drop_news(partition);
-        if let Some(slot) = self.slots.get_mut(&partition) {
-            slot.standing = Standing::Stopped;
-        }
+        self.set_standing(partition, Standing::Stopped);
     }
 
     /// Takes back what was handed on from `next` on: the dispatcher cannot hold it, and asks for it when it can.

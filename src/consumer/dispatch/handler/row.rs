@@ -38,8 +38,6 @@ pub(super) struct Row {
     stride: Bytes,
     /// The offset behind them.
     ready_end: i64,
-    /// The offset behind what was fed.
-    pub(super) fed: i64,
     pub(super) end: Option<i64>,
     pub(super) settled_until: Option<i64>,
     /// How many calls of its orders are under way.
@@ -103,12 +101,11 @@ impl Row {
             life,
             origin,
             ledger,
-            chunks: Chunks::default(),
+            chunks: Chunks::starting_at(next),
             open: None,
             ready: VecDeque::new(),
             stride: Bytes::new(),
             ready_end: next,
-            fed: next,
             end: None,
             settled_until: None,
             running: 0,
@@ -126,11 +123,10 @@ impl Row {
         }
     }
 
-    /// Takes what was fetched, unless it is not what comes next: then it was given back before.
+    /// Takes what was fetched.
     pub(super) fn feed(&mut self, fetched: Fetched) {
         self.end = Some(fetched.end);
-        if !self.stalled && !self.retired && fetched.from <= self.fed {
-            self.fed = self.fed.max(fetched.next);
+        if !self.stalled {
             self.chunks.push(fetched);
         }
     }
@@ -298,17 +294,17 @@ impl Row {
 
     /// Gives back what was fed beyond what is ready. Returns where to go on from.
     pub(super) fn give_back(&mut self) -> i64 {
+        let next = self.ready_end.max(self.ledger.read());
         self.open = None;
-        self.chunks.clear();
+        self.chunks.rewind(next);
         self.stalled = true;
-        self.fed = self.ready_end.max(self.ledger.read());
-        self.fed
+        next
     }
 
     /// Drops what is not in hand.
     pub(super) fn retire(&mut self) {
         self.open = None;
-        self.chunks.clear();
+        self.chunks.close();
         self.ready.clear();
         self.stride = Bytes::new();
         self.retired = true;

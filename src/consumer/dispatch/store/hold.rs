@@ -48,9 +48,10 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
     /// Drops what was fetched of a partition.
     fn stall(&mut self, partition: i32) {
         let Some(row) = self.rows.get_mut(&partition).filter(|row| !row.stalled) else { return };
-        row.chunks.clear();
+        let next = row.cursor.next;
+        row.chunks.rewind(next);
         row.stalled = true;
-        self.steps.push_back(Step::Stalled { partition, next: row.cursor.next });
+        self.steps.push_back(Step::Stalled { partition, next });
         self.turn.retain(|other| *other != partition);
     }
 
