@@ -85,12 +85,12 @@ impl Shop {
         match orders {
             Orders::Fixture => {
                 let source = Source::of_digest(digest_of(FIXTURE).map_err(unreadable)?);
-                sent.send_file(&producer, Path::new("fixtures/orders.json"), source, FIXTURE).await?;
+                sent.send_file(&producer, Path::new("fixtures/orders.json"), source, Box::new(FIXTURE)).await?;
             }
             Orders::File(path) => {
                 let digest = File::open(path).and_then(digest_of).map_err(unreadable)?;
                 let file = File::open(path).map_err(unreadable)?;
-                sent.send_file(&producer, path, Source::of_digest(digest), file).await?;
+                sent.send_file(&producer, path, Source::of_digest(digest), Box::new(file)).await?;
             }
             Orders::MadeUp { count, seed } => {
                 let source = Source::named(&format!("made-up {} {seed}", O::TYPE), None);
@@ -191,7 +191,7 @@ impl Sent {
         producer: &OrderProducer<O>,
         path: &Path,
         source: Source,
-        input: impl Read,
+        input: Box<dyn Read + Send>,
     ) -> Result<()> {
         for entry in OrderReader::<O, _>::new(input).with_source(source) {
             match entry? {

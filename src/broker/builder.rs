@@ -1,5 +1,7 @@
 //! What a development broker is to be, before it starts.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use tokio::net::TcpListener;
 use super::groups::next_generation::Times;
 use super::state::{Node, Shared};
 use super::{DevBroker, server};
+use crate::gather::Gather;
 use crate::{Error, ErrorCode, Result};
 
 /// Partitions of a topic that is created because a client named it.
@@ -168,20 +171,31 @@ impl Builder {
     /// # Cancel safety
     /// Nothing is left behind if the returned future is dropped.
     pub async fn start(self) -> Result<DevBroker> {
-        if self.nodes == 0 || self.settings.partitions < 1 {
-            return Err(Error::new(ErrorCode::ConfigValue, "a broker has at least one node, a topic one partition"));
-        }
-        let mut listeners: Vec<(TcpListener, SocketAddr)> = Vec::new();
-        for _ in 0..self.nodes {
-            let first = listeners.first().map(|(_, first)| first.ip());
-            let address = first.map_or_else(|| self.listen.clone(), |host| SocketAddr::new(host, 0).to_string());
-            listeners.push(server::bind(&address).await?);
-        }
-        let nodes = (1..).zip(&listeners).map(|(id, (_, address))| (id, Node { address: *address, is_up: true }));
-        let shared = Arc::new(Shared::new(self.settings, nodes.collect()));
-        for (name, partitions) in &self.topics {
-            shared.state().create(name, *partitions, BTreeMap::new())?;
-        }
-        Ok(DevBroker::new(shared, listeners.into_iter().map(|(listener, _)| listener)))
+        self.started().await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn started(self) -> BoxFuture<'static, Result<DevBroker>> {
+        let started = async move {
+            if self.nodes == 0 || self.settings.partitions < 1 {
+                return Err(Error::new(
+                    ErrorCode::ConfigValue,
+                    "a broker has at least one node, a topic one partition",
+                ));
+            }
+            let mut listeners: Vec<(TcpListener, SocketAddr)> = Vec::new();
+            for _ in 0..self.nodes {
+                let first = listeners.first().map(|(_, first)| first.ip());
+                let address = first.map_or_else(|| self.listen.clone(), |host| SocketAddr::new(host, 0).to_string());
+                listeners.push(server::bind(&address).await?);
+            }
+            let nodes = (1..).zip(&listeners).map(|(id, (_, address))| (id, Node { address: *address, is_up: true }));
+            let shared = Arc::new(Shared::new(self.settings, nodes.gather()));
+            for (name, partitions) in &self.topics {
+                shared.state().create(name, *partitions, BTreeMap::new())?;
+            }
+            Ok(DevBroker::new(shared, listeners.into_iter().map(|(listener, _)| listener)))
+        };
+        started.boxed()
     }
 }

@@ -65,6 +65,8 @@ mod topic;
 mod topic_config;
 mod verbs;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use tokio::io::DuplexStream;
@@ -225,6 +227,11 @@ impl DevBroker {
     /// # Cancel safety
     /// The nodes stop even if the returned future is dropped.
     pub async fn shutdown(self) {
-        self.running.finish().await;
+        self.finished().await;
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn finished(self) -> BoxFuture<'static, ()> {
+        async move { self.running.finish().await }.boxed()
     }
 }

@@ -31,6 +31,8 @@ mod route;
 #[cfg(test)]
 mod tests;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,13 +82,21 @@ impl Cluster {
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn connect(config: &ClientConfig) -> Result<Self> {
-        let routes = Arc::new(Routes::new(config)?);
-        let refresher = Arc::new(Refresher::new(routes.clone(), config));
-        let first = refresher.first_view().await?;
-        let (publish, view) = watch::channel(Arc::new(first));
-        let tasks = Tasks::new();
-        tasks.spawn(refresher.clone().run(publish, tasks.stop_signal()));
-        Ok(Self(Arc::new(Shared { routes, refresher, view, config: config.clone(), tasks })))
+        Self::reach(config).await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn reach(config: &ClientConfig) -> BoxFuture<'_, Result<Self>> {
+        let reached = async move {
+            let routes = Arc::new(Routes::new(config)?);
+            let refresher = Arc::new(Refresher::new(routes.clone(), config));
+            let first = refresher.first_view().await?;
+            let (publish, view) = watch::channel(Arc::new(first));
+            let tasks = Tasks::new();
+            tasks.spawn(refresher.clone().run(publish, tasks.stop_signal()));
+            Ok(Self(Arc::new(Shared { routes, refresher, view, config: config.clone(), tasks })))
+        };
+        reached.boxed()
     }
 
     /// The settings that it was made with.

@@ -18,6 +18,8 @@
 //!       +--> claim: committed, answered, and all commits looked at again --> first effect (rule R10)
 //! ```
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -78,15 +80,18 @@ impl Claim {
     }
 
     /// All commits of the group.
-    pub(crate) async fn commits(&self) -> Result<Vec<Commit>> {
-        commits(&self.cluster, self.offsets.group()).await
+    pub(crate) fn commits(&self) -> BoxFuture<'_, Result<Vec<Commit>>> {
+        async move { commits(&self.cluster, self.offsets.group()).await }.boxed()
     }
 
     /// Whether nobody else's store is named by the group's commits, which are returned.
-    pub(crate) async fn demand(&self) -> Result<Vec<Commit>> {
-        let commits = self.commits().await?;
-        commits.iter().try_for_each(|commit| self.refuse_another(&commit.at, commit.offset, &commit.text))?;
-        Ok(commits)
+    pub(crate) fn demand(&self) -> BoxFuture<'_, Result<Vec<Commit>>> {
+        async move {
+            let commits = self.commits().await?;
+            commits.iter().try_for_each(|commit| self.refuse_another(&commit.at, commit.offset, &commit.text))?;
+            Ok(commits)
+        }
+        .boxed()
     }
 
     /// The topic whose position of this store a commit tells, and its version.
@@ -118,12 +123,15 @@ impl Claim {
 
     /// Takes the group over with its committed offsets. Where this store has a position, that one counts when the
     /// partition begins, whatever its claim says. What a later version of this store has committed, in `newer`, is taken back.
-    pub(crate) async fn adopt(&self, commits: Vec<Commit>, newer: &[Newer]) -> Result<()> {
-        let foreign = commits.into_iter().filter(|commit| !self.is_own(commit));
-        let foreign = foreign.map(|commit| (commit.at, commit.offset, commit.leader_epoch));
-        self.take(foreign.chain(newer.iter().map(Newer::start)).collect()).await?;
-        self.taken_over();
-        Ok(())
+    pub(crate) fn adopt<'a>(&'a self, commits: Vec<Commit>, newer: &'a [Newer]) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let foreign = commits.into_iter().filter(|commit| !self.is_own(commit));
+            let foreign = foreign.map(|commit| (commit.at, commit.offset, commit.leader_epoch));
+            self.take(foreign.chain(newer.iter().map(Newer::start)).collect()).await?;
+            self.taken_over();
+            Ok(())
+        }
+        .boxed()
     }
 
     /// Takes back what a later version of this store has committed: the store is a restored backup, which goes on from where
@@ -131,19 +139,22 @@ impl Claim {
     ///
     /// # Errors
     /// The group has members, or this process has worked in it: then another process works with a copy of the store.
-    pub(crate) async fn take_back(&self, newer: &[Newer], has_worked: bool) -> Result<()> {
-        let Some(first) = newer.first() else { return Ok(()) };
-        if has_worked {
-            return Err(first.refusal(&self.own));
-        }
-        match self.take(newer.iter().map(Newer::start).collect()).await {
-            Err(error) if error.code() == ErrorCode::StoreClaimed => Err(first.refusal(&self.own)),
-            taken => {
-                taken?;
-                tracing::warn!(at = %first.at, "{}: what came since is applied to it again", first.sentence(&self.own));
-                Ok(())
+    pub(crate) fn take_back<'a>(&'a self, newer: &'a [Newer], has_worked: bool) -> BoxFuture<'a, Result<()>> {
+        async move {
+            let Some(first) = newer.first() else { return Ok(()) };
+            if has_worked {
+                return Err(first.refusal(&self.own));
+            }
+            match self.take(newer.iter().map(Newer::start).collect()).await {
+                Err(error) if error.code() == ErrorCode::StoreClaimed => Err(first.refusal(&self.own)),
+                taken => {
+                    taken?;
+                    tracing::warn!(at = %first.at, "{}: what came since is applied to it again", first.sentence(&self.own));
+                    Ok(())
+                }
             }
         }
+        .boxed()
     }
 
     /// Claims partitions at these offsets and leader epochs in a group without members.
@@ -168,46 +179,58 @@ impl Claim {
     }
 
     /// Takes the group over for an empty store, which begins at offset 0 of each partition.
-    pub(crate) async fn rebuild(&self, topic: &TopicView, own: &BTreeMap<i32, Position>) -> Result<()> {
-        if !own.is_empty() {
-            let sentence = format!("the store {} is not empty, and only an empty one can be rebuilt", self.own);
-            return Err(Error::new(ErrorCode::ConfigUnsupported, sentence)
-                .remedy("name a new file; a rebuild that was interrupted goes on without --rebuild"));
+    pub(crate) fn rebuild<'a>(
+        &'a self,
+        topic: &'a TopicView,
+        own: &'a BTreeMap<i32, Position>,
+    ) -> BoxFuture<'a, Result<()>> {
+        async move {
+            if !own.is_empty() {
+                let sentence = format!("the store {} is not empty, and only an empty one can be rebuilt", self.own);
+                return Err(Error::new(ErrorCode::ConfigUnsupported, sentence)
+                    .remedy("name a new file; a rebuild that was interrupted goes on without --rebuild"));
+            }
+            let starts = list_offsets(&self.cluster, topic, OffsetSpec::Earliest).await?;
+            if let Some((partition, start)) = starts.iter().find(|(_, start)| **start > 0) {
+                let sentence =
+                    format!("the log begins at {start}: a store built from it would lack what was there before");
+                return Err(Error::new(ErrorCode::OffsetOutOfRange, sentence)
+                    .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
+                    .remedy("restore a backup, or go on from the group's offsets with --adopt"));
+            }
+            let commits = self.commits().await?;
+            if !commits.iter().all(|commit| self.is_own(commit)) {
+                self.demand_no_members().await?;
+            }
+            // What else the group reads is read from its beginning as well: the store has nothing of it.
+            let others = commits.into_iter().filter(|commit| commit.at.topic != topic.name && !self.is_own(commit));
+            self.take(others.map(|commit| (commit.at, 0, -1)).collect()).await?;
+            let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).gather();
+            self.write(&topic.name, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
+            self.taken_over();
+            Ok(())
         }
-        let starts = list_offsets(&self.cluster, topic, OffsetSpec::Earliest).await?;
-        if let Some((partition, start)) = starts.iter().find(|(_, start)| **start > 0) {
-            let sentence = format!("the log begins at {start}: a store built from it would lack what was there before");
-            return Err(Error::new(ErrorCode::OffsetOutOfRange, sentence)
-                .at(Place::partition(&TopicPartition::new(topic.name.clone(), *partition)))
-                .remedy("restore a backup, or go on from the group's offsets with --adopt"));
-        }
-        let commits = self.commits().await?;
-        if !commits.iter().all(|commit| self.is_own(commit)) {
-            self.demand_no_members().await?;
-        }
-        // What else the group reads is read from its beginning as well: the store has nothing of it.
-        let others = commits.into_iter().filter(|commit| commit.at.topic != topic.name && !self.is_own(commit));
-        self.take(others.map(|commit| (commit.at, 0, -1)).collect()).await?;
-        let claims = starts.into_keys().map(|partition| (partition, self.not_begun(0, -1))).collect();
-        self.write(&topic.name, &claims, None).await?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))?;
-        self.taken_over();
-        Ok(())
+        .boxed()
     }
 
     /// Commits the positions as this store's, and waits for the answers. Returns what was refused.
     ///
     /// # Errors
     /// The coordinator could not be asked, or another store claimed the group in the same moment.
-    pub(crate) async fn stake(
-        &self,
-        topic: &Topic,
-        positions: &BTreeMap<i32, Position>,
+    pub(crate) fn stake<'a>(
+        &'a self,
+        topic: &'a Topic,
+        positions: &'a BTreeMap<i32, Position>,
         losses: u64,
-    ) -> Result<Vec<(i32, Error)>> {
-        let claims = positions.iter().map(|(partition, position)| (*partition, self.begun(topic, position))).collect();
-        let refused = self.write(&topic.name, &claims, Some(losses)).await?;
-        // Two stores that both saw a free group have both claimed it by now: at least one of them sees the other here.
-        self.demand().await.map(|_| refused)
+    ) -> BoxFuture<'a, Result<Vec<(i32, Error)>>> {
+        async move {
+            let claims =
+                positions.iter().map(|(partition, position)| (*partition, self.begun(topic, position))).gather();
+            let refused = self.write(&topic.name, &claims, Some(losses)).await?;
+            // Two stores that both saw a free group have both claimed it by now: at least one of them sees the other here.
+            self.demand().await.map(|_| refused)
+        }
+        .boxed()
     }
 
     /// Writes claims. What is refused is tried again: a group in motion lets a member commit later.

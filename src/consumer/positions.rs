@@ -204,7 +204,7 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
                 let reached = reached_by_store(&committed, own.get(&partition))?;
                 Some((partition, reached))
             });
-            Ok(reached.collect())
+            Ok(reached.gather())
         }
         .boxed()
     }

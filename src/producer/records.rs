@@ -1,5 +1,7 @@
 //! Publishing records of any kind to one topic: the layer below orders, dead letters, outbox events.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,15 +88,19 @@ impl RecordProducer {
         Self::start(cluster.clone(), None, topic).await
     }
 
-    async fn start(cluster: Cluster, own: Option<Cluster>, topic: &str) -> Result<Self> {
-        let config = cluster.config();
-        let settings = Settings::new(config);
-        let missing = if config.flag(&properties::ALLOW_AUTO_CREATE) { Missing::Create } else { Missing::Refuse };
-        cluster.topic(topic, missing, settings.max_block).await?;
-        let producer_id = producer_id::obtain(&cluster, &settings).await?;
-        let core = Arc::new(Core::new(settings, topic.into(), producer_id));
-        let view = cluster.view();
-        Ok(Self(Shared::start(core, cluster, &view, own)))
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn start(cluster: Cluster, own: Option<Cluster>, topic: &str) -> BoxFuture<'_, Result<Self>> {
+        let started = async move {
+            let config = cluster.config();
+            let settings = Settings::new(config);
+            let missing = if config.flag(&properties::ALLOW_AUTO_CREATE) { Missing::Create } else { Missing::Refuse };
+            cluster.topic(topic, missing, settings.max_block).await?;
+            let producer_id = producer_id::obtain(&cluster, &settings).await?;
+            let core = Arc::new(Core::new(settings, topic.into(), producer_id));
+            let view = cluster.view();
+            Ok(Self(Shared::start(core, cluster, &view, own)))
+        };
+        started.boxed()
     }
 
     /// A producer over any kind of brokers.
@@ -152,7 +158,12 @@ impl RecordProducer {
     /// # Cancel safety
     /// Dropping the future gives up the waiting only.
     pub async fn flush(&self) -> Result<()> {
-        self.0.core.flush().await
+        self.flushed().await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn flushed(&self) -> BoxFuture<'_, Result<()>> {
+        self.0.core.flush().boxed()
     }
 
     /// Writes what became of the batches that were not simply written, and of those around them, to a new file: this one, or
@@ -180,25 +191,33 @@ impl RecordProducer {
     /// # Cancel safety
     /// No more records are taken if the future is dropped; the tasks end when the last handle is dropped.
     pub async fn close(self) -> Result<()> {
-        let core = &self.0.core;
-        core.with(Accumulator::close);
-        let limit = core.settings.close_timeout;
-        let flushed = tokio::time::timeout(limit, core.flush()).await;
-        let ended = self.0.tasks.finish(STOP_WITHIN).await;
-        core.settings.flights.finish().await;
-        if let Some(cluster) = &self.0.own {
-            cluster.close().await;
-        }
-        match flushed {
-            Ok(result) if ended => result,
-            Ok(result) => {
-                result.and(Err(Error::new(ErrorCode::Internal, "a task of the producer did not end when told to")))
+        self.closed().await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn closed(self) -> BoxFuture<'static, Result<()>> {
+        let closed = async move {
+            let core = &self.0.core;
+            core.with(Accumulator::close);
+            let limit = core.settings.close_timeout;
+            let flushed = tokio::time::timeout(limit, core.flush()).await;
+            let ended = self.0.tasks.finish(STOP_WITHIN).await;
+            core.settings.flights.finish().await;
+            if let Some(cluster) = &self.0.own {
+                cluster.close().await;
             }
-            Err(_) => {
-                let sentence = format!("orders were not acknowledged within {} ms of closing", limit.as_millis());
-                Err(Error::new(ErrorCode::Timeout, sentence).at(Place::topic(core.topic.clone())).maybe_written())
+            match flushed {
+                Ok(result) if ended => result,
+                Ok(result) => {
+                    result.and(Err(Error::new(ErrorCode::Internal, "a task of the producer did not end when told to")))
+                }
+                Err(_) => {
+                    let sentence = format!("orders were not acknowledged within {} ms of closing", limit.as_millis());
+                    Err(Error::new(ErrorCode::Timeout, sentence).at(Place::topic(core.topic.clone())).maybe_written())
+                }
             }
-        }
+        };
+        closed.boxed()
     }
 
     /// The topic.

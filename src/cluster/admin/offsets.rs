@@ -1,5 +1,7 @@
 //! ListOffsets (key 2): where a partition begins, where it ends, where a time is.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 
 use super::persist;
@@ -45,12 +47,24 @@ impl OffsetSpec {
 /// # Cancel safety
 /// Safe: it only reads.
 pub async fn list_offsets(cluster: &Cluster, topic: &TopicView, spec: OffsetSpec) -> Result<BTreeMap<i32, i64>> {
-    let mut found = BTreeMap::new();
-    for partition in 0..topic.partition_count() {
-        let at = TopicPartition::new(topic.name.clone(), partition);
-        found.insert(partition, persist(cluster, || ask(cluster, &at, spec)).await?);
-    }
-    Ok(found)
+    listed(cluster, topic, spec).await
+}
+
+/// Boxed, so that it is compiled here and not with whoever awaits it.
+fn listed<'a>(
+    cluster: &'a Cluster,
+    topic: &'a TopicView,
+    spec: OffsetSpec,
+) -> BoxFuture<'a, Result<BTreeMap<i32, i64>>> {
+    let listed = async move {
+        let mut found = BTreeMap::new();
+        for partition in 0..topic.partition_count() {
+            let at = TopicPartition::new(topic.name.clone(), partition);
+            found.insert(partition, persist(cluster, || ask(cluster, &at, spec)).await?);
+        }
+        Ok(found)
+    };
+    listed.boxed()
 }
 
 async fn ask(cluster: &Cluster, at: &TopicPartition, spec: OffsetSpec) -> Result<i64> {

@@ -1,5 +1,7 @@
 //! CreateTopics (key 19), and what a topic is like.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -71,12 +73,17 @@ pub struct TopicDescription {
 pub async fn create_topics(cluster: &Cluster, topics: &[NewTopic]) -> Result<Vec<Creation>> {
     let mut created = Vec::with_capacity(topics.len());
     for topic in topics {
-        created.push(persist(cluster, || create(cluster, topic)).await?);
+        created.push(create(cluster, topic).await?);
     }
     Ok(created)
 }
 
-async fn create(cluster: &Cluster, topic: &NewTopic) -> Result<Creation> {
+/// Boxed, so that it is compiled here and not with whoever awaits it.
+fn create<'a>(cluster: &'a Cluster, topic: &'a NewTopic) -> BoxFuture<'a, Result<Creation>> {
+    persist(cluster, || try_create(cluster, topic)).boxed()
+}
+
+async fn try_create(cluster: &Cluster, topic: &NewTopic) -> Result<Creation> {
     let within = cluster.config().millis(&properties::REQUEST_TIMEOUT);
     let request = CreateTopicsRequest {
         topics: vec![CreatableTopic {

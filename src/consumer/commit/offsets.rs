@@ -1,5 +1,7 @@
 //! A group's offsets at its coordinator: read by anybody, written under the membership once there is one.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::sync::Arc;
 
 use litemap::LiteMap;
@@ -55,16 +57,23 @@ impl GroupOffsets {
     /// What is kept for these partitions; those without a commit are left out.
     ///
     /// An error, or a partition that the answer leaves out, is never taken for "no commit".
-    pub(crate) async fn read(&self, topic: &str, partitions: &[i32]) -> Result<LiteMap<i32, Committed>> {
-        let connection = self.connection().await?;
-        let request = self.fetch_request(&connection, topic, partitions);
-        let answer = self.heard(connection.call(request).await)?;
-        let told = self.told(answer, topic)?;
-        if let Some(missing) = partitions.iter().find(|partition| !told.contains_key(partition)) {
-            let sentence = format!("the coordinator left partition {missing} out of its answer");
-            return Err(Error::new(ErrorCode::Protocol, sentence).retriable());
+    pub(crate) fn read<'a>(
+        &'a self,
+        topic: &'a str,
+        partitions: &'a [i32],
+    ) -> BoxFuture<'a, Result<LiteMap<i32, Committed>>> {
+        async move {
+            let connection = self.connection().await?;
+            let request = self.fetch_request(&connection, topic, partitions);
+            let answer = self.heard(connection.call(request).await)?;
+            let told = self.told(answer, topic)?;
+            if let Some(missing) = partitions.iter().find(|partition| !told.contains_key(partition)) {
+                let sentence = format!("the coordinator left partition {missing} out of its answer");
+                return Err(Error::new(ErrorCode::Protocol, sentence).retriable());
+            }
+            Ok(told.into_iter().filter(|(_, committed)| committed.offset >= 0).gather())
         }
-        Ok(told.into_iter().filter(|(_, committed)| committed.offset >= 0).gather())
+        .boxed()
     }
 
     fn fetch_request(&self, connection: &Connection, topic: &str, partitions: &[i32]) -> OffsetFetchRequest {

@@ -38,6 +38,7 @@ use super::teller::{Teller, name};
 use super::{Dispatch, Step};
 use crate::backoff::Backoff;
 use crate::flight::Recorded;
+use crate::gather::Gather;
 use crate::order::Order;
 use crate::place::Place;
 use crate::store::{Position, Store, Topic};
@@ -185,7 +186,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         }
         let rows = &self.rows;
         let (batch, sealed) = self.group.seal(topic, |part| rows.get(&part).map_or(0, |row| row.position.version));
-        let lives = rows.iter().map(|(partition, row)| (*partition, row.life)).collect();
+        let lives = rows.iter().map(|(partition, row)| (*partition, row.life)).gather();
         self.flight = Some(Flight::launch(self.store.clone(), batch, sealed, lives));
     }
 

@@ -57,7 +57,7 @@ pub type RedbDeliveries = RedbStore<DeliveryOrder>;
 pub struct RedbStore<O: Order> {
     calls: mpsc::Sender<Command<O>>,
     shared: Arc<Shared>,
-    office: Arc<Office<O>>,
+    office: Arc<dyn BackOffice>,
     tasks: Tasks,
 }
 
@@ -98,7 +98,12 @@ impl RedbInventory {
         settings: RedbSettings,
         levels: ReorderLevels,
     ) -> Result<Self> {
-        start::<Inventory>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, levels)
+        Self::at(path.as_ref(), group, settings, levels)
+    }
+
+    /// Of one path type, so that it is compiled here and not with whoever opens a store.
+    fn at(path: &Path, group: &str, settings: RedbSettings, levels: ReorderLevels) -> Result<Self> {
+        start::<Inventory>(file(path, &settings)?, path, group, settings, levels)
     }
 }
 
@@ -124,7 +129,12 @@ impl RedbDeliveries {
         settings: RedbSettings,
         policy: DeliveryPolicy,
     ) -> Result<Self> {
-        start::<Deliveries>(file(path.as_ref(), &settings)?, path.as_ref(), group, settings, policy)
+        Self::at(path.as_ref(), group, settings, policy)
+    }
+
+    /// Of one path type, so that it is compiled here and not with whoever opens a store.
+    fn at(path: &Path, group: &str, settings: RedbSettings, policy: DeliveryPolicy) -> Result<Self> {
+        start::<Deliveries>(file(path, &settings)?, path, group, settings, policy)
     }
 }
 
@@ -214,8 +224,7 @@ impl<O: Order> Store<O> for RedbStore<O> {
     }
 
     fn back_office(&self) -> Option<Arc<dyn BackOffice>> {
-        let office: Arc<dyn BackOffice> = self.office.clone();
-        Some(office)
+        Some(Arc::clone(&self.office))
     }
 }
 

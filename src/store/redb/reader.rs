@@ -5,6 +5,8 @@
 //!                          \-> nobody does:         the file, opened for reading
 //! ```
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,23 +51,32 @@ impl StoreReader {
     /// # Cancel safety
     /// Nothing changes.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        if let Some(url) = database(path) {
-            return Self::open_database(url).await;
-        }
-        if !path.try_exists().unwrap_or(true) {
-            let message = format!("there is no store {}", path.display());
-            return Err(Error::new(ErrorCode::StoreMissing, message).remedy("a consumer makes it when it first runs"));
-        }
-        look(path)?;
-        let socket = socket_path(path);
-        if Caller::connect(&socket).await.is_ok() {
-            return Ok(Self(Way::There(socket.into())));
-        }
-        let owned = path.to_owned();
-        let opened = tokio::task::spawn_blocking(move || open_for_reading(&owned)).await;
-        let shared = opened.map_err(|error| Error::new(ErrorCode::Internal, "a task ended").caused_by(error))??;
-        Ok(Self(Way::Here(Arc::new(shared))))
+        Self::at(path.as_ref()).await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn at(path: &Path) -> BoxFuture<'_, Result<Self>> {
+        let opened = async move {
+            if let Some(url) = database(path) {
+                return Self::open_database(url).await;
+            }
+            if !path.try_exists().unwrap_or(true) {
+                let message = format!("there is no store {}", path.display());
+                return Err(
+                    Error::new(ErrorCode::StoreMissing, message).remedy("a consumer makes it when it first runs")
+                );
+            }
+            look(path)?;
+            let socket = socket_path(path);
+            if Caller::connect(&socket).await.is_ok() {
+                return Ok(Self(Way::There(socket.into())));
+            }
+            let owned = path.to_owned();
+            let opened = tokio::task::spawn_blocking(move || open_for_reading(&owned)).await;
+            let shared = opened.map_err(|error| Error::new(ErrorCode::Internal, "a task ended").caused_by(error))??;
+            Ok(Self(Way::Here(Arc::new(shared))))
+        };
+        opened.boxed()
     }
 
     #[cfg(feature = "postgres")]
@@ -150,24 +161,32 @@ impl Answer {
     /// # Cancel safety
     /// The answer has ended if the future is dropped.
     pub async fn page(&mut self) -> Result<Option<Vec<Row>>> {
-        match std::mem::replace(&mut self.0, State::Ended) {
-            State::Ended => Ok(None),
-            State::Here { shared, query, cursor } => self.page_here(shared, query, cursor).await.map(Some),
-            State::Asking { socket, query } => {
-                let mut caller = Caller::connect(&socket).await?;
-                caller.ask(&query).await?;
-                self.page_there(caller).await
-            }
-            State::There(caller) => self.page_there(caller).await,
-            #[cfg(feature = "postgres")]
-            State::Database { base, query, cursor } => {
-                let (rows, next) = postgres::page(&base, &query, cursor.as_ref()).await?;
-                if next.is_some() {
-                    self.0 = State::Database { base, query, cursor: next };
+        self.next().await
+    }
+
+    /// Boxed, so that it is compiled here and not with whoever awaits it.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Vec<Row>>>> {
+        let page = async move {
+            match std::mem::replace(&mut self.0, State::Ended) {
+                State::Ended => Ok(None),
+                State::Here { shared, query, cursor } => self.page_here(shared, query, cursor).await.map(Some),
+                State::Asking { socket, query } => {
+                    let mut caller = Caller::connect(&socket).await?;
+                    caller.ask(&query).await?;
+                    self.page_there(caller).await
                 }
-                Ok(Some(rows))
+                State::There(caller) => self.page_there(caller).await,
+                #[cfg(feature = "postgres")]
+                State::Database { base, query, cursor } => {
+                    let (rows, next) = postgres::page(&base, &query, cursor.as_ref()).await?;
+                    if next.is_some() {
+                        self.0 = State::Database { base, query, cursor: next };
+                    }
+                    Ok(Some(rows))
+                }
             }
-        }
+        };
+        page.boxed()
     }
 
     /// All rows at once, for answers that are known to be short.

@@ -131,7 +131,10 @@ impl Nullable for Bytes {
 impl<T: Encode + Decode> Nullable for Vec<T> {
     fn encode_nullable(value: Option<&Self>, out: &mut Writer<'_>) -> Result<(), CodecError> {
         out.length(value.map(Self::len))?;
-        value.into_iter().flatten().try_for_each(|element| element.encode(out))
+        for element in value.map_or(&[][..], Self::as_slice) {
+            element.encode(out)?;
+        }
+        Ok(())
     }
 
     fn decode_nullable(input: &mut Reader) -> Result<Option<Self>, CodecError> {
