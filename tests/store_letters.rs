@@ -3,8 +3,9 @@
 
 mod store_support;
 
-use store_support::{event_cases, letter_cases, move_cases, on_redb};
+use store_support::{event_cases, letter_cases, move_cases, on_redb, replay_cases};
 
 letter_cases!(on_redb);
+replay_cases!(on_redb);
 event_cases!(on_redb);
 move_cases!(on_redb);

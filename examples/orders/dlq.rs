@@ -36,7 +36,7 @@ pub(crate) enum Act {
         #[command(flatten)]
         at: Where,
     },
-    /// Try them again: in a store through validator, effect and identity, no position changes; with --topic on the retry topic
+    /// Try them again: in a store through validator, handler, identity and effect, no position changes; with --topic on the retry topic
     Replay(Wanted),
     /// Replay a mended copy of one under the same identity
     Fix(Mended),
@@ -183,7 +183,7 @@ async fn replay(flags: &Flags, lines: &Lines, wanted: &Wanted, stop: &Cancellati
         None => (Operation::MOST, Duration::ZERO),
     };
     let (operator, mut ending) = (StoreOperator::open(wanted.at.store()).await?, Ending::Done);
-    let mut replayed = 0;
+    let (mut replayed, mut requested) = (0, 0);
     for chunk in ids.chunks(at_once) {
         let rows = operator.operate(Operation::Replay { ids: chunk.to_vec(), rehearsal }).await;
         let rows = match rows {
@@ -194,6 +194,7 @@ async fn replay(flags: &Flags, lines: &Lines, wanted: &Wanted, stop: &Cancellati
             }
         };
         replayed += rows.len();
+        requested += rows.iter().filter(|row| is_requested(row)).count();
         if tell(flags, lines, &rows, name) != Ending::Done {
             ending = Ending::Undone;
         }
@@ -204,8 +205,22 @@ async fn replay(flags: &Flags, lines: &Lines, wanted: &Wanted, stop: &Cancellati
     }
     operator.close().await?;
     let done = if wanted.plan { "looked at" } else { "tried" };
-    complain(&format!("{done} {replayed} of {} dead letters and refusals", ids.len()));
+    complain(&format!("{done} {replayed} of {} dead letters and refusals{}", ids.len(), of_which(requested)));
     Ok(ending)
+}
+
+fn is_requested(row: &Row) -> bool {
+    matches!(row, Row::Replayed(ReplayRow { did: Replayed::Request, .. }))
+}
+
+/// What is said of rows that wait for the consumer that has a handler.
+fn of_which(requested: usize) -> String {
+    match requested {
+        0 => String::new(),
+        rows => format!(
+            ": {rows} are requested, and the consumer applies them once its handler was asked, now or when it runs"
+        ),
+    }
 }
 
 /// The ones that are named, or all that are open; of these the ones with the code.

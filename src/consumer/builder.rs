@@ -20,7 +20,8 @@ use super::group::configured::Configured;
 use super::letterbox::Letterbox;
 use super::parts::Parts;
 use super::positions::{KafkaPositions, StorePositions};
-use super::retry_topic::{DEAD, Make, RETRY, RetryTopic, Terms};
+use super::replays::{Asking, MakeAsking, Source, Terms};
+use super::retry_topic::{self, DEAD, Make, RETRY, RetryTopic};
 use super::run::Commits;
 use super::wheel::Wheel;
 use super::{Concurrency, Delivered, Handler, OrderConsumer, Settled, StoreHandler};
@@ -35,7 +36,14 @@ use crate::{Error, ErrorCode, Result};
 pub(crate) type Observer<O> = Box<dyn FnMut(&Settled<'_, O>) + Send>;
 
 /// Makes what asks a handler about orders before a store applies them.
-type Handled<O> = Box<
+struct Handled<O> {
+    dispatch: Asks<O>,
+    /// Makes what asks about dead letters whose replay is requested.
+    asking: MakeAsking,
+}
+
+/// Makes what asks about the orders that are read.
+type Asks<O> = Box<
     dyn FnOnce(Arc<dyn Settles<O>>, Concurrency, &ConsumerConfig, Arc<Committer>, Teller<O>) -> Box<dyn Dispatch>
         + Send,
 >;
@@ -165,7 +173,10 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
     /// Asks this handler about each order before the store applies it. What it adds enters the store in the transaction of
     /// the order's effect, once; what it refuses or rejects is recorded there with the position.
     ///
-    /// A dead letter that is [replayed](crate::store::Operation::Replay) is applied by the store alone: the handler is not asked.
+    /// A dead letter that is [replayed](crate::store::Operation::Replay) takes the same way: it is marked as requested, and this
+    /// consumer asks the handler about it beside the orders of its topic, in any order with them. A run with a
+    /// [limit](ConsumerBuilder::limit) leaves such rows to the next one. The store remembers that its consumer has a handler,
+    /// until one without a handler is built on it.
     pub fn handler<H: StoreHandler<O>>(mut self, handler: H) -> Self {
         let handler = Arc::new(handler);
         let call = move |order: Delivered<O>| {
@@ -176,9 +187,13 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
                 Ok((outcome, (!overlay.is_empty()).then(|| Box::new(overlay))))
             }
         };
-        self.options.handled = Some(Box::new(|store, concurrency, config, committer, teller| {
-            Box::new(HandlerDispatch::new(call, concurrency, config, Backing::Store(store), committer, teller))
-        }));
+        let again = call.clone();
+        self.options.handled = Some(Handled {
+            dispatch: Box::new(|store, concurrency, config, committer, teller| {
+                Box::new(HandlerDispatch::new(call, concurrency, config, Backing::Store(store), committer, teller))
+            }),
+            asking: Box::new(|source, terms, control| Box::new(Asking::new(source, again, terms, control))),
+        });
         self
     }
 
@@ -222,6 +237,7 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let path = office.as_ref().and_then(|office| office.path());
         // A run that ends after so many records of its topic reads no other one.
         let settings = self.options.limit.is_none().then(|| self.options.config.clone());
+        let (dispatch, asking) = handled.map(|handled| (handled.dispatch, handled.asking)).unzip();
         let mut parts = self.options.parts(group, path.as_deref()).await?;
         if let Some(office) = office {
             let wheel: Arc<dyn Steering> =
@@ -229,7 +245,22 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
             office.obey(Arc::downgrade(&wheel));
             parts.wheel = Some(wheel);
             let moves = office.moves();
+            let asking = match office.replays() {
+                Some(replays) => {
+                    replays.set_handled(dispatch.is_some()).await?;
+                    let asks = settings.as_ref().zip(asking);
+                    asks.map(|(settings, asking)| {
+                        let terms = Terms::read(settings, &parts.config, concurrency);
+                        asking(Source { replays, news: office.news() }, terms, parts.control.clone())
+                    })
+                }
+                None => None,
+            };
             let relay = relay(office, parts.company());
+            let relay = match asking {
+                Some(asking) => Box::new(Both(asking, relay)),
+                None => relay,
+            };
             let updates = moves.zip(settings).and_then(|(moves, settings)| parts.updates(settings, moves));
             parts.companion = Some(match updates {
                 Some(updates) => Box::new(Both(updates, relay)),
@@ -239,8 +270,8 @@ impl<O: Order, S: Store<O>> ConsumerBuilder<O, InStore<S>> {
         let (cluster, offsets, topic) = (parts.cluster.clone(), parts.offsets.clone(), parts.topic.clone());
         let positions = Arc::new(StorePositions::new(store.clone(), Claim { cluster, offsets, topic, own, takeover }));
         let config = parts.config.clone();
-        Ok(parts.consumer(positions, Commits::News, |committer, teller| match handled {
-            Some(handled) => handled(Arc::new(Settler(store)), concurrency, &config, committer, teller),
+        Ok(parts.consumer(positions, Commits::News, |committer, teller| match dispatch {
+            Some(dispatch) => dispatch(Arc::new(Settler(store)), concurrency, &config, committer, teller),
             None => Box::new(StoreDispatch::new(store, committer, teller, &config)),
         }))
     }
@@ -284,7 +315,7 @@ impl<O: Order, H: Handler<O>> ConsumerBuilder<O, ByHandler<H>> {
                 async move { Ok(consumer(parts.await?).into_parts()) }.boxed()
             });
             let (cluster, control, backoff) = (parts.cluster.clone(), parts.control.clone(), parts.config.backoff);
-            let beside = RetryTopic::new(Terms::RETRY, cluster, topic, (control, backoff), make);
+            let beside = RetryTopic::new(retry_topic::Terms::RETRY, cluster, topic, (control, backoff), make);
             parts.companion = Some(Box::new(beside));
         }
         Ok(consumer(parts))

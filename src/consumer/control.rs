@@ -85,6 +85,7 @@ pub(crate) enum Concern {
     Breaker(i32),
     Store,
     Outbox,
+    Replays,
     Commit,
     Paused,
     Standstill(About),

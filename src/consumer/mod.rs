@@ -43,6 +43,7 @@ mod patience;
 mod positions;
 mod reader;
 mod record;
+mod replays;
 mod retry;
 pub(crate) mod retry_topic;
 mod run;

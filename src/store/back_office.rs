@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Moves, Original, Row, Status, Text, Waiting,
+    Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Moves, Original, Replays, Row, Status, Text,
+    Waiting,
 };
 use crate::Result;
 
@@ -95,6 +96,11 @@ pub trait BackOffice: Send + Sync {
         None
     }
 
+    /// The way to replays that a handler is asked about first. `None`, which is the default: the store applies replays by itself.
+    fn replays(&self) -> Option<Arc<dyn Replays>> {
+        None
+    }
+
     /// The store's file, beside which files about its consumer belong. `None`, which is the default: it has none.
     fn path(&self) -> Option<PathBuf> {
         None
@@ -143,7 +149,8 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// Tries these dead letters and refusals again, each through validator, effect and identity. No position changes.
+    /// Tries these dead letters and refusals again, each through validator, effect and identity. No position changes. Where
+    /// the store's consumer [asks a handler first](Replays), they are marked as requested, and the consumer tries them.
     Replay {
         /// At most [`Operation::MOST`].
         ids: Vec<EventId>,

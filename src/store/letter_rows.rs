@@ -53,6 +53,8 @@ pub enum Replayed {
     Fail,
     /// It is closed for good.
     Discard,
+    /// It stays open until its consumer has asked a handler, and applies it then.
+    Request,
 }
 
 /// What became of a dead letter that was tried again.

@@ -40,6 +40,7 @@ mod query;
 mod ranges;
 mod redb;
 mod reorder;
+mod replays;
 mod rows;
 mod schedule;
 mod settled;
@@ -83,6 +84,8 @@ pub use self::redb::{
     StoreOperator, StoreReader,
 };
 pub use self::reorder::ReorderLevels;
+pub(crate) use self::replays::REFUSED;
+pub use self::replays::{Replays, Reply, Requested, Said};
 pub(crate) use self::rows::instant;
 pub use self::schedule::{DeliveryPolicy, HORIZON_DAYS, WorkingDays};
 pub use self::settled::{MAX_AHEAD, Settled};

@@ -72,7 +72,8 @@ pub(crate) fn after_moves(row: DeliveryRow, life: &Life) -> Result<DeliveryRow> 
     Ok(DeliveryRow { status: now.status, since: instant(now.since), reason, ..row })
 }
 
-pub(crate) fn letter_row(topic: &Topic, id: EventId, letter: Letter) -> DeadLetterRow {
+/// A dead letter; whether its replay is asked for is kept beside it.
+pub(crate) fn letter_row(topic: &Topic, id: EventId, letter: Letter, is_requested: bool) -> DeadLetterRow {
     let spot = letter.first;
     let in_log = spot.partition != BACKFILL;
     let kept = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
@@ -80,6 +81,7 @@ pub(crate) fn letter_row(topic: &Topic, id: EventId, letter: Letter) -> DeadLett
         About::Order => kept,
         About::Update => kept.map(as_given),
     };
+    let replayed = letter.state == DeadLetterState::Replayed || (is_requested && letter.is_open());
     DeadLetterRow {
         id,
         kind: letter.kind,
@@ -93,15 +95,20 @@ pub(crate) fn letter_row(topic: &Topic, id: EventId, letter: Letter) -> DeadLett
         attempts: letter.attempts,
         first_failed: instant(letter.failed.0),
         last_failed: instant(letter.failed.1),
-        replayed: letter.state == DeadLetterState::Replayed,
+        replayed,
     }
 }
 
-pub(crate) fn original_row(topic: &Topic, id: EventId, letter: Letter, original: &Original) -> Row {
+pub(crate) fn original_row(
+    topic: &Topic,
+    id: EventId,
+    (letter, is_requested): (Letter, bool),
+    original: &Original,
+) -> Row {
     let shown = |bytes: &bytes::Bytes| Text::of(bytes);
     Row::Original(OriginalRow {
         timestamp: instant(letter.timestamp),
-        row: letter_row(topic, id, letter),
+        row: letter_row(topic, id, letter, is_requested),
         key: original.key.as_ref().map(shown),
         value: original.value.as_ref().map(shown),
         headers: original.headers.iter().map(|(key, value)| (shown(key), value.as_ref().map(shown))).collect(),

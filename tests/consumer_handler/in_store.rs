@@ -17,14 +17,14 @@ use crate::log::read;
 use crate::support::wait::until_async;
 use crate::{DevBroker, Duration};
 
-const BOOKINGS: &str = "bookings";
+pub(crate) const BOOKINGS: &str = "bookings";
 const BOOKED: &str = "carrier_bookings";
 
 /// Books each order under its number, and answers as a test says.
 #[derive(Clone)]
-struct Book<A> {
+pub(crate) struct Book<A> {
     answer: A,
-    calls: Arc<AtomicU64>,
+    pub(crate) calls: Arc<AtomicU64>,
 }
 
 impl<A: Fn(u64) -> Result<Outcome, Failure> + Send + Sync + 'static> StoreHandler<InventoryOrder> for Book<A> {
@@ -44,15 +44,15 @@ impl<A: Fn(u64) -> Result<Outcome, Failure> + Send + Sync + 'static> StoreHandle
     }
 }
 
-fn book<A: Fn(u64) -> Result<Outcome, Failure>>(answer: A) -> Book<A> {
+pub(crate) fn book<A: Fn(u64) -> Result<Outcome, Failure>>(answer: A) -> Book<A> {
     Book { answer, calls: Default::default() }
 }
 
-fn done(_: u64) -> Result<Outcome, Failure> {
+pub(crate) fn done(_: u64) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-async fn settle<S: Store<InventoryOrder>>(
+pub(crate) async fn settle<S: Store<InventoryOrder>>(
     broker: &DevBroker,
     store: S,
     handler: impl StoreHandler<InventoryOrder>,
@@ -65,7 +65,7 @@ async fn settle<S: Store<InventoryOrder>>(
 }
 
 /// The rows of a table of the handler's own.
-async fn rows(path: &Path, table: &str) -> BTreeMap<String, String> {
+pub(crate) async fn rows(path: &Path, table: &str) -> BTreeMap<String, String> {
     let rows = StoreReader::open(path).await.unwrap().ask(Query::Own { table: table.into() }).rows().await.unwrap();
     let own = rows.into_iter().map(|row| match row {
         Row::Own(row) => match (row.key, row.value) {
@@ -77,14 +77,14 @@ async fn rows(path: &Path, table: &str) -> BTreeMap<String, String> {
     own.collect()
 }
 
-async fn letters(path: &Path) -> Vec<DeadLetterRow> {
+pub(crate) async fn letters(path: &Path) -> Vec<DeadLetterRow> {
     let query = Query::DeadLetters { all: true };
     let rows = StoreReader::open(path).await.unwrap().ask(query).rows().await.unwrap();
     rows.into_iter().filter_map(|row| if let Row::DeadLetter(row) = row { Some(row) } else { None }).collect()
 }
 
 /// What was published, by idempotency key: a repeat says the same.
-fn booked(broker: &DevBroker) -> BTreeMap<String, String> {
+pub(crate) fn booked(broker: &DevBroker) -> BTreeMap<String, String> {
     let mut booked = BTreeMap::new();
     for record in (0..8).flat_map(|partition| read(broker, BOOKED, partition)) {
         let value = String::from_utf8(record.value.clone().unwrap()).unwrap();
@@ -239,7 +239,7 @@ async fn a_store_that_has_stopped_ends_the_run_with_its_error_and_nothing_is_los
 }
 
 /// The store, once the thread of a run that was cut short has let go of it.
-async fn reopened(shop: &Shop) -> RedbInventory {
+pub(crate) async fn reopened(shop: &Shop) -> RedbInventory {
     until_async("the store is free", SOON, async || match RedbInventory::open(shop.path(), "inventory") {
         Err(error) if error.code() == ErrorCode::StoreLocked => None,
         opened => Some(opened.unwrap()),

@@ -13,6 +13,7 @@ mod consumer_support;
 mod in_store;
 #[path = "../dead_letters/log.rs"]
 mod log;
+mod replays;
 #[path = "../support/mod.rs"]
 mod support;
 

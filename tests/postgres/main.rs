@@ -14,6 +14,7 @@ mod own;
 mod pooler;
 mod protected;
 mod relays;
+mod requested;
 mod server;
 #[path = "../store_support/mod.rs"]
 mod store_support;
@@ -29,8 +30,8 @@ use crate::home::{Pooled, Postgres};
 use crate::server::{Server, programs};
 use crate::store_support::cases::model::{run, steps};
 use crate::store_support::{
-    asking_cases, event_cases, forget_cases, letter_cases, model_cases, move_cases, overlay_cases, rule_cases,
-    trace_cases,
+    asking_cases, event_cases, forget_cases, letter_cases, model_cases, move_cases, overlay_cases, replay_cases,
+    rule_cases, trace_cases,
 };
 use crate::support::wait;
 
@@ -104,10 +105,12 @@ fn main() -> ExitCode {
         trace_cases!(on_postgres),
         model_cases!(on_postgres),
         overlay_cases!(on_postgres),
+        replay_cases!(on_postgres),
         vec![model],
         own::cases(),
         guarded::cases(),
         relays::cases(),
+        requested::cases(),
         fleet::cases(),
         claims::cases(),
         protected::cases(),

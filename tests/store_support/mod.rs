@@ -270,3 +270,13 @@ macro_rules! overlay_cases {
     };
 }
 pub(crate) use overlay_cases;
+
+/// Hands the cases of `replays` to a macro.
+macro_rules! replay_cases {
+    ($with:ident) => {
+        $with! { replays:
+            where_a_handler_is_asked_first_a_replay_marks_its_row_and_a_second_one_changes_nothing, what_a_handler_adds_to_a_replay_enters_once_with_the_effect_and_no_position_moves, a_requested_row_that_fails_again_is_open_with_its_tries_counted_and_its_origin_kept, a_copy_by_the_log_that_applies_first_takes_the_request_with_it, of_several_that_ask_about_one_row_one_settles_it, a_mended_value_waits_with_its_request_and_an_answer_about_the_earlier_value_is_void, a_row_that_is_discarded_is_requested_no_more, a_row_that_opens_again_is_not_requested_any_more
+        }
+    };
+}
+pub(crate) use replay_cases;

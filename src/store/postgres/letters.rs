@@ -28,6 +28,7 @@ const WRITE: &str = "INSERT INTO dead_letters (id, state, by_place, code, reason
                      ON CONFLICT (id) DO UPDATE SET state = excluded.state, by_place = excluded.by_place,
                        code = excluded.code, reason = excluded.reason, letter = excluded.letter, bytes = excluded.bytes,
                        record = CASE WHEN excluded.state = 0 THEN coalesce(excluded.record, dead_letters.record) END";
+const UNASK: &str = "DELETE FROM requested WHERE id = ANY($1)";
 const TELL: &str = "INSERT INTO outbox (event, shard, letter, version, delivery, tidings)
                     SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
 
@@ -80,8 +81,8 @@ pub(super) enum Change {
     File(EventId, Letter, Vec<u8>),
     /// It is closed, if it is open.
     Close(EventId, DeadLetterState, Option<String>),
-    /// It failed again as a whole: everything but its record is new.
-    FailedAgain(EventId, Letter),
+    /// It failed again, after so many tries: everything but its record is new.
+    FailedAgain(EventId, Letter, u32),
 }
 
 impl Change {
@@ -99,7 +100,7 @@ impl Change {
 
     pub(super) fn id(&self) -> EventId {
         match self {
-            Self::File(id, ..) | Self::Close(id, ..) | Self::FailedAgain(id, _) => *id,
+            Self::File(id, ..) | Self::Close(id, ..) | Self::FailedAgain(id, ..) => *id,
         }
     }
 }
@@ -111,6 +112,8 @@ pub(super) struct Desk {
     /// The versions that the letters had.
     found: BTreeMap<EventId, u32>,
     events: Vec<OutboxRow>,
+    /// Nothing is requested of these any more.
+    tried: Vec<EventId>,
     event: i64,
     bytes: u64,
     any: bool,
@@ -166,16 +169,18 @@ impl Desk {
                     let reason = reason.unwrap_or_else(|| kept.letter.reason.clone());
                     let letter = Letter { reason, ..kept.letter.clone() }.closed(state);
                     *kept = Kept { letter, record: None, changed: true };
+                    self.tried.push(id);
                 }
                 Ok(())
             }
-            Change::FailedAgain(id, letter) => {
+            Change::FailedAgain(id, letter, tries) => {
                 if let Some(kept) = self.letters.get_mut(&id).filter(|kept| kept.letter.is_open()) {
                     let version = kept.letter.version.saturating_add(1);
-                    let attempts = kept.letter.attempts.saturating_add(1);
+                    let attempts = kept.letter.attempts.saturating_add(tries);
                     kept.letter = Letter { version, attempts, ..letter };
                     kept.changed = true;
                     self.events.push(OutboxRow::DeadLetter { id, version });
+                    self.tried.push(id);
                 }
                 Ok(())
             }
@@ -218,7 +223,17 @@ impl Desk {
         if !self.any {
             return Ok(());
         }
-        futures::try_join!(self.write_letters(link), self.write_events(link), self.write_counters(link)).map(drop)
+        let letters = async { futures::try_join!(self.write_letters(link), self.unask(link)) };
+        futures::try_join!(letters, self.write_events(link), self.write_counters(link)).map(drop)
+    }
+
+    /// Behind the letters, whose locks keep requests away.
+    async fn unask(&self, link: Link<'_>) -> Result<()> {
+        if self.tried.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<&[u8]> = self.tried.iter().map(|id| id.as_bytes().as_slice()).collect();
+        link.run(UNASK, &[(&ids, Type::BYTEA_ARRAY)]).await
     }
 
     async fn write_letters(&self, link: Link<'_>) -> Result<()> {

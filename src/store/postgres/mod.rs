@@ -32,6 +32,7 @@ mod prints;
 mod protection;
 mod recall;
 mod replay;
+mod requests;
 mod schema;
 mod settings;
 mod shards;

@@ -27,7 +27,7 @@ use crate::store::moves::check_reason;
 use crate::store::tidings::{moved, scheduled};
 use crate::store::{
     BACKFILL, BackOffice, Backlog, Done, EventId, KnownDelivery, Leases, LowStock, Mark, Moves, Operation, Origin,
-    Original, OutboxRow, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
+    Original, OutboxRow, Replays, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -143,6 +143,10 @@ impl<E: Effect> BackOffice for Keeper<E> {
         E::moves(self).map(|moves| Arc::new(moves) as Arc<dyn Moves>)
     }
 
+    fn replays(&self) -> Option<Arc<dyn Replays>> {
+        Some(Arc::new(Self { base: Arc::clone(&self.base), policy: self.policy.clone() }))
+    }
+
     fn path(&self) -> Option<PathBuf> {
         None
     }
@@ -178,7 +182,7 @@ impl<E: Effect> Keeper<E> {
         Ok(page)
     }
 
-    fn steer(&self) -> Result<Arc<dyn Steering>> {
+    pub(super) fn steer(&self) -> Result<Arc<dyn Steering>> {
         let named = self.base.steering.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(Weak::upgrade);
         let nobody = || Error::new(ErrorCode::Closed, "no running consumer of this process has the store");
         named.ok_or_else(nobody)

@@ -47,8 +47,10 @@ const STOCK_OF: &str = "SELECT product, pieces, movements, last_movement
 const LEDGER: &str = "SELECT id, orders FROM ledger WHERE id > $1 ORDER BY id LIMIT $2";
 const LEDGER_OF: &str =
     "SELECT id, orders FROM ledger WHERE id > $1 AND topic = $3 AND partition = $4 ORDER BY id LIMIT $2";
-const LETTERS: &str = "SELECT id, letter FROM dead_letters WHERE id > $1 AND (state = 0 OR $3) ORDER BY id LIMIT $2";
-const LETTER: &str = "SELECT id, letter, record FROM dead_letters WHERE id = $1";
+const LETTERS: &str = "SELECT id, letter, EXISTS (SELECT FROM requested WHERE requested.id = dead_letters.id)
+                       FROM dead_letters WHERE id > $1 AND (state = 0 OR $3) ORDER BY id LIMIT $2";
+const LETTER: &str = "SELECT id, letter, record, EXISTS (SELECT FROM requested WHERE requested.id = dead_letters.id)
+                      FROM dead_letters WHERE id = $1";
 const LIVES: &str = "SELECT id, life FROM lives WHERE id = ANY($1)";
 const STARTS: &str = "SELECT set_at, reason, closed FROM starts WHERE topic = $1 AND partition = $2 ORDER BY version";
 
@@ -259,7 +261,7 @@ async fn letters(link: Link<'_>, all: bool, cursor: Option<&Cursor>) -> Result<P
     let rows = kept.iter().map(|row| {
         let (id, letter) = (id_of(get(row, 0)?)?, Letter::decode(get(row, 1)?)?);
         last = Some(*id.as_bytes());
-        Ok(Row::DeadLetter(letter_row(topics.get(letter.first.topic)?, id, letter)))
+        Ok(Row::DeadLetter(letter_row(topics.get(letter.first.topic)?, id, letter, get(row, 2)?)))
     });
     let rows = rows.collect::<Result<Vec<_>>>()?;
     let is_full = kept.len() as i64 == PAGE_ROWS;
@@ -273,7 +275,7 @@ async fn letter(link: Link<'_>, id: EventId) -> Result<Vec<Row>> {
     let letter = Letter::decode(get(row, 1)?)?;
     let original = get::<Option<&[u8]>>(row, 2)?.map(decode_original).transpose()?.unwrap_or_default();
     let topics = Topics::load(link).await?;
-    Ok(vec![original_row(topics.get(letter.first.topic)?, id, letter, &original)])
+    Ok(vec![original_row(topics.get(letter.first.topic)?, id, (letter, get(row, 3)?), &original)])
 }
 
 async fn positions_of(link: Link<'_>) -> Result<Vec<Row>> {

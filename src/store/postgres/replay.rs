@@ -15,15 +15,19 @@ use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
 use super::letters::{Change, Desk, id_of};
 use super::link::{Link, get};
+use super::overlay::Laid;
 use super::positions::{self, Written};
+use super::requests::{is_handled, request, requested};
 use super::transaction::{Terms, Told, write};
-use crate::order::{Identity, Order, Violation};
+use crate::order::{Identity, Order};
 use crate::place::TopicId;
 use crate::store::applied::LogTime;
 use crate::store::dead_letter::{About, Letter, decode_original};
 use crate::store::ledger::{Head, LedgerWriter};
+use crate::store::replays::{ASKED_FIRST, NOT_ASKED, REFUSED, value_again};
 use crate::store::{
-    BACKFILL, DeadLetterKind, DeadLetterState, EventId, Operation, Rehearsal, ReplayRow, Replayed, Row, Topic,
+    BACKFILL, DeadLetterKind, DeadLetterState, EventId, Operation, Rehearsal, ReplayRow, Replayed, Reply, Row, Said,
+    Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -32,11 +36,13 @@ const TOPIC: &str = "(replay)";
 const READ: &str = "SELECT id, letter, record FROM dead_letters WHERE id = ANY($1)";
 
 /// What an operator wants done with letters.
-struct Wish {
-    ids: Vec<EventId>,
+pub(super) struct Wish {
+    pub(super) ids: Vec<EventId>,
     /// A mended value of the only one.
-    value: Option<Vec<u8>>,
-    rehearsal: Rehearsal,
+    pub(super) value: Option<Vec<u8>>,
+    pub(super) rehearsal: Rehearsal,
+    /// What a handler says of the only one, where it was asked.
+    pub(super) reply: Option<Reply>,
 }
 
 /// A letter that is tried again.
@@ -57,6 +63,9 @@ impl<E: Effect> Keeper<E> {
             }
         };
         self.tell(rows.1);
+        if rows.0.iter().any(|row| row.did == Replayed::Request) {
+            self.base.news.send_modify(|_| {});
+        }
         Ok(rows.0.into_iter().map(Row::Replayed).collect())
     }
 
@@ -86,21 +95,28 @@ impl<E: Effect> Keeper<E> {
                 let sentence = format!("{} dead letters are too many for one transaction", ids.len());
                 return Err(Error::new(ErrorCode::ConfigValue, sentence));
             }
-            Operation::Replay { ids, rehearsal } => Wish { ids, value: None, rehearsal },
+            Operation::Replay { ids, rehearsal } => Wish { ids, value: None, rehearsal, reply: None },
             Operation::Fix { id, value } => {
                 let unreadable = || Error::new(ErrorCode::ConfigValue, "the mended value is no bytes");
                 Wish {
                     ids: vec![id],
                     value: Some(value.to_bytes().ok_or_else(unreadable)?),
                     rehearsal: Rehearsal::Real,
+                    reply: None,
                 }
             }
             Operation::Discard { id, reason } => return self.discard(id, &reason).await,
             _ => return Ok((Vec::new(), None)),
         };
+        self.try_wish(wish).await
+    }
+
+    /// Tries letters again, or marks them as requested where a handler is asked first.
+    pub(super) async fn try_wish(&self, wish: Wish) -> Result<Told<Vec<ReplayRow>>> {
         let topic = self.base.topic(&Topic::new(TopicId::NONE, TOPIC)).await?;
         let lease = self.base.lease().await?;
-        let done = replay::<E>(Link { client: lease.client()? }, &self.terms(), topic, &wish).await;
+        let link = Link { client: lease.client()? };
+        let done = replay::<E>(link, &self.terms(), (topic, self.steer().is_ok()), wish).await;
         self.base.end(lease, done).await
     }
 
@@ -139,37 +155,58 @@ impl<E: Effect> Keeper<E> {
 async fn replay<E: Effect>(
     link: Link<'_>,
     terms: &Terms<'_, E>,
-    topic: u32,
-    wish: &Wish,
+    (topic, runs_here): (u32, bool),
+    mut wish: Wish,
 ) -> Result<Told<Vec<ReplayRow>>> {
-    let ((), stands, log, found) = futures::try_join!(
+    let ((), stands, log, found, is_handled) = futures::try_join!(
         link.plain(terms.begin),
         positions::lock(link, topic, &[BACKFILL]),
         positions::log_time(link),
-        read(link, &wish.ids)
+        read(link, &wish.ids),
+        is_handled(link)
     )?;
+    let asks_first = is_handled && E::ABOUT == About::Order;
+    if asks_first && wish.reply.is_none() && wish.rehearsal == Rehearsal::Real {
+        return request(link, &wish, runs_here).await;
+    }
+    if let Some(reply) = &wish.reply {
+        let Some(mended) = requested(link, reply).await? else {
+            link.plain("ROLLBACK").await?;
+            let (id, did, reason) = (reply.id, Replayed::Duplicate, NOT_ASKED.to_owned());
+            return Ok((vec![ReplayRow { id, did, reason }], None));
+        };
+        wish.value = mended;
+    }
     let lost = || Error::new(ErrorCode::StoreIo, "a position was not locked").retriable();
     let stand = stands.get(&BACKFILL).ok_or_else(lost)?;
-    let (changes, answers, candidates) = sort_out::<E::Order>(wish, &found, (terms.now, E::ABOUT));
+    let (changes, answers, candidates) = sort_out::<E::Order>(&wish, &found, (terms.now, E::ABOUT));
     let (verdict, effect) = prepare(link, terms, &candidates, LogTime(log)).await?;
     let (before, version) = (stand.standing.position.next, stand.standing.position.version.saturating_add(1));
     let head = Head { topic, partition: BACKFILL, version, lines: lines_of::<E>() };
-    let mut trial = Trial { head, effect, verdict, changes, answers, next: before, now: terms.now };
+    let (reply, laid) = (wish.reply.take(), Laid::default());
+    let mut trial = Trial { head, effect, verdict, changes, answers, reply, laid, next: before, now: terms.now };
     let ledger = trial.each(&candidates, LogTime(log))?;
-    let Trial { mut effect, verdict, changes, answers, next, .. } = trial;
+    let Trial { mut effect, verdict, changes, mut answers, mut laid, next, .. } = trial;
     if wish.rehearsal == Rehearsal::Plan {
         link.plain("ROLLBACK").await?;
-        return Ok((in_order(wish, &answers), None));
+        if asks_first {
+            let applied = answers.values_mut().filter(|(did, _)| *did == Replayed::Apply);
+            applied.for_each(|(_, reason)| ASKED_FIRST.clone_into(reason));
+        }
+        return Ok((in_order(&wish, &answers), None));
     }
     let touched: BTreeSet<EventId> = changes.iter().map(Change::id).collect();
-    let desk = Desk::make(link, changes, effect.take_tidings(), terms.max_bytes).await?;
+    let mut tidings = effect.take_tidings();
+    tidings.append(&mut laid.events);
+    let desk = Desk::make(link, changes, tidings, terms.max_bytes).await?;
     for (id, (letter, _)) in found.iter().filter(|(id, _)| touched.contains(id)) {
         unchanged(&desk, *id, letter)?;
     }
+    laid.write(link).await?;
     let standing = stand.standing.after_work(next, fastrand::u128(..));
     let written = Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: verdict.count };
     write(link, topic, &[written], (&ledger, &mut effect, &desk)).await?;
-    Ok((in_order(wish, &answers), desk.told()))
+    Ok((in_order(&wish, &answers), desk.told()))
 }
 
 fn in_order(wish: &Wish, answers: &Answers) -> Vec<ReplayRow> {
@@ -217,6 +254,10 @@ struct Trial<E> {
     verdict: Verdict,
     changes: Vec<Change>,
     answers: Answers,
+    /// What a handler says of the only one.
+    reply: Option<Reply>,
+    /// What it adds.
+    laid: Laid,
     /// Counts the orders that were applied by replays.
     next: i64,
     now: i64,
@@ -246,16 +287,25 @@ impl<E: Effect> Trial<E> {
     fn one(&mut self, one: &Candidate<E::Order>, log: LogTime, row: &mut LedgerWriter) -> Result<(Replayed, String)> {
         let (identity, timestamp) = (one.identity.as_ref(), one.letter.timestamp);
         let at = At { identity, offset: self.next, timestamp, written: one.written(log, self.now) };
+        let tries = self.reply.as_ref().map_or(1, |reply| reply.tries);
+        let refused = || (one.id, Letter { kind: DeadLetterKind::Refused, ..one.letter.clone() }, tries);
+        if let Some(Said::Refuse(code)) = self.reply.as_ref().map(|reply| &reply.said) {
+            let sentence = format!("{code}: {REFUSED}");
+            self.changes.push(failed_again(refused(), (code, REFUSED.to_owned()), self.now));
+            return Ok((Replayed::Fail, sentence));
+        }
         match self.effect.decide(&one.order, at, row)? {
             Decision::Applied => {
                 self.next = self.next.saturating_add(1);
                 self.changes.push(Change::Close(one.id, DeadLetterState::Replayed, None));
+                if let Some(Said::Done(overlay)) = self.reply.as_ref().map(|reply| &reply.said) {
+                    self.laid.lay(one.id, overlay);
+                }
                 Ok((Replayed::Apply, String::new()))
             }
             Decision::Refused { code, reason } => {
                 let sentence = format!("{code}: {reason}");
-                let letter = Letter { kind: DeadLetterKind::Refused, ..one.letter.clone() };
-                self.changes.push(failed_again(one.id, letter, (code, reason), self.now));
+                self.changes.push(failed_again(refused(), (code, reason), self.now));
                 Ok((Replayed::Fail, sentence))
             }
         }
@@ -290,21 +340,20 @@ fn sort_out<O: Order>(
             answers.insert(id, (Replayed::Fail, "its record is not kept any more".to_owned()));
             continue;
         };
-        let headers = original.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
-        let (value, identity) = match &wish.value {
-            // What is wrong with the headers is not mended by another value; the name of the letter stands for it.
-            Some(mended) => (Some(&mended[..]), Ok(())),
-            None => (original.value.as_deref(), Identity::from_headers(headers).map(drop)),
+        let tries = wish.reply.as_ref().map_or(1, |reply| reply.tries);
+        let mut fail = |code: &str, reason: String| {
+            answers.insert(id, (Replayed::Fail, format!("{code}: {reason}")));
+            changes.push(failed_again((id, letter.clone(), tries), (code, reason), now));
         };
-        match identity.and_then(|()| value.ok_or_else(Violation::value_missing)).and_then(O::decode) {
+        match value_again(&original, wish.value.as_deref()).and_then(O::decode) {
+            Err(violation) => fail(violation.code().as_str(), violation.to_string()),
             Ok(order) => {
+                if let Some(Said::SetAside(code, reason)) = wish.reply.as_ref().map(|reply| &reply.said) {
+                    fail(code, reason.clone());
+                    continue;
+                }
                 let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
                 candidates.push(Candidate { id, letter: letter.clone(), identity, order });
-            }
-            Err(violation) => {
-                let (code, reason) = (violation.code().as_str(), violation.to_string());
-                answers.insert(id, (Replayed::Fail, format!("{code}: {reason}")));
-                changes.push(failed_again(id, letter.clone(), (code, reason), now));
             }
         }
     }
@@ -317,9 +366,9 @@ fn sort_out<O: Order>(
 }
 
 /// It stays open; its first origin stays, and its attempts add up.
-fn failed_again(id: EventId, letter: Letter, (code, reason): (&str, String), now: i64) -> Change {
+fn failed_again((id, letter, tries): (EventId, Letter, u32), (code, reason): (&str, String), now: i64) -> Change {
     let failed = (letter.failed.0, now);
-    Change::FailedAgain(id, Letter { code: code.to_owned(), reason, failed, ..letter })
+    Change::FailedAgain(id, Letter { code: code.to_owned(), reason, failed, ..letter }, tries)
 }
 
 fn unchanged(desk: &Desk, id: EventId, letter: &Letter) -> Result<()> {

@@ -25,7 +25,7 @@ use super::tables::Tables;
 use super::transaction::Settling;
 use crate::error::told;
 use crate::order::{DeliveryUpdate, Order};
-use crate::store::{Applied, Batch, Done, Move, Operation, Position, Rehearsal, ReplayRow, Row, Start, Topic};
+use crate::store::{Applied, Batch, Done, Move, Operation, Position, Rehearsal, ReplayRow, Reply, Row, Start, Topic};
 use crate::{Error, ErrorCode, Result};
 
 /// How many calls may wait for the thread; then callers wait.
@@ -40,7 +40,10 @@ pub(super) enum Command<O> {
     Apply(Batch<O>, oneshot::Sender<Result<Applied>>),
     Start(Topic, Start, oneshot::Sender<Result<Position>>),
     Published(Vec<Done>, oneshot::Sender<Result<()>>),
-    Operate(Operation, oneshot::Sender<Result<Vec<Row>>>),
+    /// An operation, and whether the consumer runs in this process.
+    Operate(Operation, bool, oneshot::Sender<Result<Vec<Row>>>),
+    Handled(bool, oneshot::Sender<Result<()>>),
+    Reply(Reply, oneshot::Sender<Result<ReplayRow>>),
     Move(Batch<DeliveryUpdate>, oneshot::Sender<Result<Applied>>),
     Close(oneshot::Sender<Result<()>>),
 }
@@ -121,7 +124,9 @@ impl<E: Effect> Engine<E> {
             Command::Move(batch, answer) => {
                 drop(answer.send(self.write(|settling| E::updates(settling, batch))));
             }
-            Command::Operate(operation, answer) => drop(answer.send(self.operate(operation))),
+            Command::Operate(operation, runs_here, answer) => drop(answer.send(self.operate(operation, runs_here))),
+            Command::Handled(is_handled, answer) => drop(answer.send(self.set_handled(is_handled))),
+            Command::Reply(reply, answer) => drop(answer.send(self.write(|settling| settling.reply(reply)))),
             Command::Close(answer) => drop(answer.send(self.shared.close())),
         }
     }
@@ -143,20 +148,35 @@ impl<E: Effect> Engine<E> {
         written
     }
 
-    fn operate(&mut self, operation: Operation) -> Result<Vec<Row>> {
+    fn set_handled(&mut self, is_handled: bool) -> Result<()> {
+        if self.memory.handled == is_handled {
+            return Ok(());
+        }
+        self.write(|settling| settling.set_handled(is_handled))
+    }
+
+    /// Tries letters again, or marks them as requested where a handler is asked first.
+    fn replay(&mut self, requests: Vec<Request>, runs_here: bool) -> Result<Vec<ReplayRow>> {
+        if !self.memory.handled {
+            return self.write(|settling| settling.replay(requests));
+        }
+        let rows = self.write(|settling| settling.request(requests, runs_here))?;
+        self.news.send_modify(|_| {});
+        Ok(rows)
+    }
+
+    fn operate(&mut self, operation: Operation, runs_here: bool) -> Result<Vec<Row>> {
         let rows = match operation {
             Operation::Replay { ids, .. } if ids.len() > Operation::MOST => {
                 let sentence = format!("{} dead letters are too many for one transaction", ids.len());
                 return Err(Error::new(ErrorCode::ConfigValue, sentence));
             }
-            Operation::Replay { ids, rehearsal: Rehearsal::Real } => {
-                self.write(|settling| settling.replay(as_they_are(ids)))?
-            }
+            Operation::Replay { ids, rehearsal: Rehearsal::Real } => self.replay(as_they_are(ids), runs_here)?,
             Operation::Replay { ids, rehearsal: Rehearsal::Plan } => self.rehearse(as_they_are(ids))?,
             Operation::Fix { id, value } => {
                 let unreadable = || Error::new(ErrorCode::ConfigValue, "the mended value is no bytes");
                 let value = Some(value.to_bytes().ok_or_else(unreadable)?);
-                self.write(|settling| settling.replay(vec![Request { id, value }]))?
+                self.replay(vec![Request { id, value, reply: None }], runs_here)?
             }
             Operation::Discard { id, reason } => vec![self.write(|settling| settling.discard(id, &reason))?],
             Operation::Move { delivery, to, reason } => {
@@ -176,7 +196,7 @@ impl<E: Effect> Engine<E> {
     fn rehearse(&mut self, requests: Vec<Request>) -> Result<Vec<ReplayRow>> {
         let mut rehearsed = None;
         let given_up: Result<()> = self.write(|settling| {
-            rehearsed = Some(settling.replay(requests)?);
+            rehearsed = Some(settling.plan(requests)?);
             Err(Error::new(ErrorCode::Closed, REHEARSED))
         });
         match (given_up, rehearsed) {

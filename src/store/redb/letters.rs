@@ -173,6 +173,11 @@ impl Desk<'_, '_> {
         Ok(())
     }
 
+    /// Nothing is requested of it any more.
+    pub(super) fn unask(&mut self, id: EventId) -> Result<()> {
+        self.tables.requested.remove(id.as_bytes()).map_err(fault).map(drop)
+    }
+
     pub(super) fn letter(&self, id: EventId) -> Result<Option<Letter>> {
         bytes_of(&self.tables.dead_letters, id.as_bytes())?.map(|row| Letter::decode(&row)).transpose()
     }
@@ -181,6 +186,6 @@ impl Desk<'_, '_> {
         let mut row = Vec::new();
         letter.encode(&mut row);
         self.tables.dead_letters.insert(id.as_bytes(), row.as_slice()).map_err(fault)?;
-        Ok(())
+        if letter.is_open() { Ok(()) } else { self.unask(id) }
     }
 }

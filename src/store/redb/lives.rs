@@ -1,9 +1,9 @@
 //! Reading the deliveries that have moved.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableError};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::fault::fault;
-use super::tables::{LEDGER, LIVES, bytes_of};
+use super::tables::{LEDGER, LIVES, bytes_of, if_there};
 use super::topics::Topics;
 use crate::store::life::{Life, line_of};
 use crate::store::{EventId, KnownDelivery};
@@ -18,12 +18,7 @@ pub(super) struct Lives<'a> {
 
 impl<'a> Lives<'a> {
     pub(super) fn of(transaction: &ReadTransaction, topics: &'a Topics) -> Result<Option<Self>> {
-        let lives = match transaction.open_table(LIVES) {
-            Ok(lives) => lives,
-            // A store that was last written by an older release.
-            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(fault(error)),
-        };
+        let Some(lives) = if_there(transaction, LIVES)? else { return Ok(None) };
         if lives.is_empty().map_err(fault)? {
             return Ok(None);
         }

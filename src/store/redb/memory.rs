@@ -9,7 +9,8 @@ use super::fault::fault;
 use super::forget::Forgetting;
 use super::format::read_totals;
 use super::letters::OpenLetters;
-use super::tables::{LEDGER, POSITIONS, Tables, bytes_of};
+use super::requests::HANDLED;
+use super::tables::{LEDGER, POSITIONS, Tables, bytes_of, read_meta};
 use super::topics::Topics;
 use super::totals::Totals;
 use crate::Result;
@@ -31,6 +32,8 @@ pub(super) struct Memory<E> {
     pub(super) totals: Totals,
     pub(super) open: OpenLetters,
     pub(super) forgetting: Forgetting,
+    /// Whether the consumer asks a handler before an order is applied.
+    pub(super) handled: bool,
     buffers: Vec<Vec<u8>>,
 }
 
@@ -47,6 +50,7 @@ impl<E: Effect> Memory<E> {
             totals,
             open: OpenLetters::load(database)?,
             forgetting: Forgetting::default(),
+            handled: read_meta(&transaction, HANDLED)?.is_some(),
             buffers: Vec::new(),
         })
     }

@@ -34,6 +34,7 @@ mod prints;
 mod reader;
 mod recall;
 mod replay;
+mod requests;
 mod room;
 mod setter;
 mod settings;

@@ -15,6 +15,7 @@ use super::effect::Effect;
 use super::engine::{Command, gone};
 use super::fault::{closed, fault};
 use super::lives::Lives;
+use super::requests::Requests;
 use super::shared::Shared;
 use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, OUTBOX, bytes_of};
 use super::topics::Topics;
@@ -27,8 +28,8 @@ use crate::store::outbox::Filed;
 use crate::store::tidings::{moved, scheduled};
 use crate::store::{
     Applied, BACKFILL, BackOffice, Backlog, Batch, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Moves,
-    Operation, Origin, Original, OutboxRow, Position, Row, SetAside, Start, SteeredRow, Steering, StoreIdentity,
-    Tidings, Topic, Waiting, WaitingEvent,
+    Operation, Origin, Original, OutboxRow, Position, Replays, Row, SetAside, Start, SteeredRow, Steering,
+    StoreIdentity, Tidings, Topic, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -90,10 +91,11 @@ impl<O: Order> BackOffice for Office<O> {
                 }
                 Operation::Move { ref reason, .. } => {
                     check_reason(reason.as_deref())?;
-                    self.call(|answer| Command::Operate(operation, answer)).await
+                    self.call(|answer| Command::Operate(operation, false, answer)).await
                 }
                 Operation::Replay { .. } | Operation::Fix { .. } | Operation::Discard { .. } => {
-                    self.call(|answer| Command::Operate(operation, answer)).await
+                    let runs_here = self.steer().is_ok();
+                    self.call(|answer| Command::Operate(operation, runs_here, answer)).await
                 }
             }
         }
@@ -108,6 +110,10 @@ impl<O: Order> BackOffice for Office<O> {
         let keeps_deliveries = O::TYPE == DeliveryOrder::TYPE;
         let mover = || Mover { calls: self.calls.clone(), shared: Arc::clone(&self.shared) };
         keeps_deliveries.then(|| Arc::new(mover()) as Arc<dyn Moves>)
+    }
+
+    fn replays(&self) -> Option<Arc<dyn Replays>> {
+        Some(Arc::new(Requests { calls: self.calls.clone(), shared: Arc::clone(&self.shared) }))
     }
 
     fn path(&self) -> Option<PathBuf> {
@@ -140,7 +146,7 @@ impl<O: Order> Office<O> {
     }
 }
 
-async fn call<O: Order, T>(
+pub(super) async fn call<O: Order, T>(
     calls: &mpsc::WeakSender<Command<O>>,
     command: impl FnOnce(oneshot::Sender<Result<T>>) -> Command<O> + Send,
 ) -> Result<T> {

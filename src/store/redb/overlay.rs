@@ -7,7 +7,7 @@ use redb::ReadTransaction;
 use super::effect::Effect;
 use super::fault::fault;
 use super::page::{Cursor, PAGE_ROWS, Page};
-use super::tables::OVERLAY;
+use super::tables::{OVERLAY, if_there};
 use super::transaction::Settling;
 use crate::Result;
 use crate::store::pack::Unpack;
@@ -39,7 +39,7 @@ pub(super) fn rows(transaction: &ReadTransaction, table: &str, cursor: Option<&C
         _ => Bound::Included(first.as_slice()),
     };
     let mut page = Page::default();
-    let kept = transaction.open_table(OVERLAY).map_err(fault)?;
+    let Some(kept) = if_there(transaction, OVERLAY)? else { return Ok(page) };
     for row in kept.range::<&[u8]>((from, Bound::Unbounded)).map_err(fault)? {
         let (name, value) = row.map_err(fault)?;
         let mut read = Unpack::new(name.value(), "a row of a handler's own");

@@ -17,7 +17,7 @@ use super::memory::recover;
 use super::office::backlog;
 use super::overlay;
 use super::shared::Shared;
-use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, STARTS, bytes_of};
+use super::tables::{DEAD_LETTERS, LEDGER, ORIGINALS, POSITIONS, REQUESTED, STARTS, bytes_of, if_there};
 use super::topics::Topics;
 use super::trace::trace;
 use super::verify::verify;
@@ -220,6 +220,7 @@ fn letters(transaction: &ReadTransaction, all: bool, cursor: Option<&Cursor>) ->
     };
     let topics = Topics::load(transaction)?;
     let table = transaction.open_table(DEAD_LETTERS).map_err(fault)?;
+    let requests = if_there(transaction, REQUESTED)?;
     let mut rows = Vec::new();
     for (row, looked_at) in table.range::<&[u8; 16]>(&from..).map_err(fault)?.zip(0..) {
         let (key, value) = row.map_err(fault)?;
@@ -229,7 +230,8 @@ fn letters(transaction: &ReadTransaction, all: bool, cursor: Option<&Cursor>) ->
         let letter = Letter::decode(value.value())?;
         if all || letter.is_open() {
             let from = topic(&topics, letter.first.topic)?;
-            rows.push(Row::DeadLetter(letter_row(from, EventId::new(*key.value()), letter)));
+            let is_requested = is_requested(requests.as_ref(), key.value())?;
+            rows.push(Row::DeadLetter(letter_row(from, EventId::new(*key.value()), letter, is_requested)));
         }
     }
     Ok(rows.into())
@@ -243,7 +245,15 @@ fn letter(transaction: &ReadTransaction, id: EventId) -> Result<Vec<Row>> {
     let original = kept.map(|row| decode_original(&row)).transpose()?.unwrap_or_default();
     let topics = Topics::load(transaction)?;
     let from = topic(&topics, letter.first.topic)?;
-    Ok(vec![original_row(from, id, letter, &original)])
+    let is_requested = is_requested(if_there(transaction, REQUESTED)?.as_ref(), id.as_bytes())?;
+    Ok(vec![original_row(from, id, (letter, is_requested), &original)])
+}
+
+fn is_requested(
+    requests: Option<&impl ReadableTable<&'static [u8; 16], &'static [u8]>>,
+    id: &[u8; 16],
+) -> Result<bool> {
+    Ok(requests.map(|requests| requests.get(id).map_err(fault)).transpose()?.flatten().is_some())
 }
 
 fn positions(transaction: &ReadTransaction) -> Result<Vec<Row>> {

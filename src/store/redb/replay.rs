@@ -13,12 +13,13 @@ use super::effect::{At, Decision, Effect, Settles};
 use super::tables::bytes_of;
 use super::transaction::{Here, Settling};
 use crate::Result;
-use crate::order::{DeliveryUpdate, Identity, Order, Violation};
+use crate::order::{DeliveryUpdate, Identity, Order};
 use crate::place::TopicId;
 use crate::store::dead_letter::{About, Letter, Spot, decode_original};
 use crate::store::ledger::{Head, LedgerWriter, Lines};
+use crate::store::replays::{REFUSED, value_again};
 use crate::store::standing::Standing;
-use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, ReplayRow, Replayed, Topic};
+use crate::store::{BACKFILL, DeadLetterKind, DeadLetterState, EventId, ReplayRow, Replayed, Reply, Said, Topic};
 
 /// Kafka allows no parentheses in names.
 const TOPIC: &str = "(replay)";
@@ -34,6 +35,16 @@ pub(super) struct Request {
     pub(super) id: EventId,
     /// A mended value.
     pub(super) value: Option<Vec<u8>>,
+    /// What a handler says of it, where one was asked.
+    pub(super) reply: Option<Reply>,
+}
+
+/// A letter that is being tried.
+struct Tried {
+    id: EventId,
+    letter: Letter,
+    /// How often, this time.
+    tries: u32,
 }
 
 impl<E: Effect> Settling<'_, '_, E> {
@@ -135,34 +146,27 @@ impl<E: Effect> Settling<'_, '_, E> {
         let Some(original) = kept.map(|row| decode_original(&row)).transpose()? else {
             return Ok((Replayed::Fail, "its record is not kept any more".to_owned()));
         };
-        let headers = original.headers.iter().map(|(name, value)| (&name[..], value.as_deref()));
-        let (value, identity) = match &request.value {
-            // What is wrong with the headers is not mended by another value; the name of the letter stands for it.
-            Some(mended) => (Some(&mended[..]), Ok(())),
-            None => (original.value.as_deref(), Identity::from_headers(headers).map(drop)),
-        };
-        let value = identity.and_then(|()| value.ok_or_else(Violation::value_missing));
-        let again = value.and_then(|value| match letter.about {
+        let again = value_again(&original, request.value.as_deref()).and_then(|value| match letter.about {
             About::Order => E::Order::decode(value).map(Again::Order),
             About::Update => DeliveryUpdate::decode(value).map(Again::Update),
         });
-        match again {
-            Ok(again) => self.replay_value(at, id, letter, &again, row),
-            Err(violation) => {
-                let reason = violation.to_string();
-                self.fail_again(id, letter, violation.code().as_str(), reason)
-            }
+        let (tries, said) = request.reply.map_or((1, None), |reply| (reply.tries, Some(reply.said)));
+        let tried = Tried { id, letter, tries };
+        match (again, said) {
+            (Err(violation), _) => self.fail_again(tried, violation.code().as_str(), violation.to_string()),
+            (Ok(_), Some(Said::SetAside(code, reason))) => self.fail_again(tried, &code, reason),
+            (Ok(again), said) => self.replay_value(at, tried, (&again, said), row),
         }
     }
 
     fn replay_value(
         &mut self,
         offset: i64,
-        id: EventId,
-        letter: Letter,
-        again: &Again<E::Order>,
+        tried: Tried,
+        (again, said): (&Again<E::Order>, Option<Said>),
         row: &mut LedgerWriter,
     ) -> Result<(Replayed, String)> {
+        let Tried { id, letter, tries } = tried;
         let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
         let (identity, timestamp) = (identity.as_ref(), letter.timestamp);
         // A refusal's identity is in the set already: only a replay reopens it.
@@ -170,6 +174,12 @@ impl<E: Effect> Settling<'_, '_, E> {
             self.desk().resolve(id)?;
             return Ok((Replayed::Duplicate, "an order of this identity was settled before".to_owned()));
         }
+        let refused = |letter| Tried { id, letter: Letter { kind: DeadLetterKind::Refused, ..letter }, tries };
+        let overlay = match said {
+            Some(Said::Refuse(code)) => return self.fail_again(refused(letter), &code, REFUSED.to_owned()),
+            Some(Said::Done(overlay)) => Some(overlay),
+            Some(Said::SetAside(..)) | None => None,
+        };
         let in_log = letter.first.partition != BACKFILL;
         let written = in_log.then(|| self.memory.totals.log.sane(timestamp, self.now));
         let at = At { identity, offset, timestamp, written };
@@ -180,31 +190,33 @@ impl<E: Effect> Settling<'_, '_, E> {
         match decision {
             Decision::Applied => {
                 self.desk().close(id, letter, DeadLetterState::Replayed)?;
+                if let Some(overlay) = overlay {
+                    self.lay(id, *overlay)?;
+                }
                 // With an identity, the delivery has the letter's name.
                 if let (Again::Order(_), Some(_)) = (again, identity) {
                     self.memory.open.arrive(id);
                 }
                 Ok((Replayed::Apply, String::new()))
             }
-            Decision::Refused { code, reason } => {
-                let letter = Letter { kind: DeadLetterKind::Refused, ..letter };
-                self.fail_again(id, letter, code, reason)
-            }
+            Decision::Refused { code, reason } => self.fail_again(refused(letter), code, reason),
         }
     }
 
     /// It stays open; its first origin stays, and its attempts add up.
-    fn fail_again(&mut self, id: EventId, letter: Letter, code: &str, reason: String) -> Result<(Replayed, String)> {
+    fn fail_again(&mut self, tried: Tried, code: &str, reason: String) -> Result<(Replayed, String)> {
+        let Tried { id, letter, tries } = tried;
         let sentence = format!("{code}: {reason}");
         let letter = Letter {
             code: code.to_owned(),
             reason,
-            attempts: letter.attempts.saturating_add(1),
+            attempts: letter.attempts.saturating_add(tries),
             failed: (letter.failed.0, self.now),
             version: letter.version.saturating_add(1),
             ..letter
         };
         self.desk().put_and_tell(id, &letter)?;
+        self.desk().unask(id)?;
         Ok((Replayed::Fail, sentence))
     }
 
@@ -226,7 +238,7 @@ impl<E: Effect> Settling<'_, '_, E> {
 
 /// Requests without a mended value.
 pub(super) fn as_they_are(ids: Vec<EventId>) -> Vec<Request> {
-    ids.into_iter().map(|id| Request { id, value: None }).collect()
+    ids.into_iter().map(|id| Request { id, value: None, reply: None }).collect()
 }
 
 impl<E: Effect> Settling<'_, '_, E> {

@@ -1,6 +1,8 @@
 //! The tables of a store's file.
 
-use redb::{ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{
+    Key, ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, TableError, Value, WriteTransaction,
+};
 
 use super::fault::fault;
 use crate::Result;
@@ -45,6 +47,9 @@ pub(super) const PRINTS: Blobs = TableDefinition::new("prints");
 /// Rows of handlers' own, by table and key.
 pub(super) const OVERLAY: Blobs = TableDefinition::new("overlay");
 
+/// What is requested of dead letters, by their names.
+pub(super) const REQUESTED: ByEvent = TableDefinition::new("requested");
+
 /// 22 characters of the source, filled up with zeros, and 4 bytes of the number.
 pub(super) const CHUNK_KEY: usize = 26;
 
@@ -66,6 +71,7 @@ pub(super) struct Tables<'t> {
     pub(super) lives: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) prints: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) overlay: Table<'t, &'static [u8], &'static [u8]>,
+    pub(super) requested: Table<'t, &'static [u8; 16], &'static [u8]>,
     /// What the order type's effect keeps.
     pub(super) effect: Table<'t, &'static [u8], &'static [u8]>,
 }
@@ -90,8 +96,21 @@ impl<'t> Tables<'t> {
             lives: transaction.open_table(LIVES).map_err(fault)?,
             prints: transaction.open_table(PRINTS).map_err(fault)?,
             overlay: transaction.open_table(OVERLAY).map_err(fault)?,
+            requested: transaction.open_table(REQUESTED).map_err(fault)?,
             effect: transaction.open_table(effect).map_err(fault)?,
         })
+    }
+}
+
+/// A table that came with a later release; `None`: the store was last written by an earlier one.
+pub(super) fn if_there<K: Key + 'static, V: Value + 'static>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<'_, K, V>,
+) -> Result<Option<ReadOnlyTable<K, V>>> {
+    match transaction.open_table(table) {
+        Ok(table) => Ok(Some(table)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(fault(error)),
     }
 }
 
@@ -103,7 +122,7 @@ pub(super) fn read_meta(transaction: &ReadTransaction, name: &str) -> Result<Opt
 }
 
 /// The bytes of a row, if there is one.
-pub(super) fn bytes_of<'a, K: redb::Key + 'static>(
+pub(super) fn bytes_of<'a, K: Key + 'static>(
     table: &impl ReadableTable<K, &'static [u8]>,
     key: K::SelfType<'a>,
 ) -> Result<Option<Vec<u8>>> {

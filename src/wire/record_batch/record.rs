@@ -2,7 +2,6 @@
 
 use super::BatchError;
 use super::header::{BatchHeader, TimestampType};
-#[cfg(any(test, feature = "testing"))]
 use super::varint;
 use super::varint::Input;
 
@@ -58,7 +57,6 @@ impl<'a> RecordFields<'a> {
     }
 
     /// Appends the body of a record with these fields.
-    #[cfg(any(test, feature = "testing"))]
     pub fn write(out: &mut Vec<u8>, key: Option<&[u8]>, value: Option<&[u8]>, headers: &[Header<'_>]) {
         put_field(out, key);
         put_field(out, value);
@@ -70,7 +68,6 @@ impl<'a> RecordFields<'a> {
     }
 }
 
-#[cfg(any(test, feature = "testing"))]
 fn put_field(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
     varint::put(out, bytes.map_or(-1, |bytes| bytes.len() as i64));
     out.extend_from_slice(bytes.unwrap_or_default());

@@ -7,5 +7,6 @@ pub mod letters;
 pub mod model;
 pub mod moves;
 pub mod overlay;
+pub mod replays;
 pub mod rules;
 pub mod trace;

@@ -10,13 +10,13 @@ use super::super::super::retry::{Attempt, Verdict, Why};
 use super::super::lanes::Lane;
 use super::super::tales::{Audience, Told};
 use super::call::Ended;
-use super::within::{Decision, REFUSED, landed};
+use super::within::{Decision, landed};
 use super::*;
 use crate::error::told;
 use crate::flight::Ids;
 use crate::order::IDENTITY_HEADER;
 use crate::place::Place;
-use crate::store::Outcome;
+use crate::store::{Outcome, REFUSED};
 use crate::wire::record_batch::BatchError;
 use crate::{Error, ErrorCode};
 

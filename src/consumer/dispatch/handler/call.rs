@@ -39,17 +39,22 @@ pub(super) struct Ended<F> {
     pub(super) was_counted: bool,
 }
 
-/// Polls the call that sits in `seat`. A handler that panics has failed for good: its state is unknown.
+/// Polls the call that sits in `seat`.
 pub(super) fn poll_seat<F: Future<Output = Answer>>(seat: &mut Seat<F>, context: &mut Context<'_>) -> Poll<Answer> {
     let Some(future) = seat.as_mut().as_pin_mut() else { return Poll::Pending };
     let polled = catch_unwind(AssertUnwindSafe(|| future.poll(context)));
     let answer = match polled {
         Ok(Poll::Pending) => return Poll::Pending,
         Ok(Poll::Ready(answer)) => answer,
-        Err(panic) => Err(Failure::permanent(format!("the handler panicked: {}", words(&*panic)))),
+        Err(panic) => Err(panicked(&*panic)),
     };
     seat.as_mut().set(None);
     Poll::Ready(answer)
+}
+
+/// A handler that panics has failed for good: its state is unknown.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+    Failure::permanent(format!("the handler panicked: {}", words(panic)))
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -29,11 +29,9 @@ use crate::backoff::Backoff;
 use crate::error::told;
 use crate::flight::Because;
 use crate::place::Place;
+use crate::store::REFUSED;
 use crate::store::{Applied, Batch, DeadLetter, Entry, Overlay, Part, Store, Work};
 use crate::{Error, ErrorCode};
-
-/// What is told of an order that its handler refuses.
-pub(super) const REFUSED: &str = "the handler refuses the order";
 
 /// What stands behind a handler: where its dead letters go, and who keeps the positions.
 pub(crate) enum Backing<O> {

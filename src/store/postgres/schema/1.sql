@@ -10,13 +10,13 @@ CREATE TABLE store (
 );
 
 -- Sums that are kept once: `letter_bytes`, `event` and `forgotten`; `capacity` is locked while days are booked,
--- `relays` while shards change hands, `moves` while deliveries move.
+-- `relays` while shards change hands, `moves` while deliveries move. `handled` is 1 where a handler is asked first.
 CREATE TABLE counters (
     name text PRIMARY KEY,
     value bigint NOT NULL
 ) WITH (fillfactor = 50);
 INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0), ('relays', 0),
-    ('moves', 0);
+    ('moves', 0), ('handled', 0);
 
 CREATE TABLE topics (
     number integer GENERATED ALWAYS AS IDENTITY (MINVALUE 0) PRIMARY KEY,
@@ -149,6 +149,14 @@ CREATE TABLE dead_letters (
     record bytea
 );
 CREATE INDEX dead_letters_that_matter ON dead_letters (id) WHERE state = 0 OR (state = 2 AND by_place);
+
+-- What is requested of dead letters, until a consumer's handler has been asked: each request has a name that is drawn, and
+-- may bring a mended value.
+CREATE TABLE requested (
+    id bytea PRIMARY KEY CHECK (length(id) = 16),
+    request bigint NOT NULL,
+    mended bytea
+);
 
 -- Events that wait for a relay, each of one key, which is in one of 64 shards; deliveries that were scheduled are elsewhere.
 CREATE TABLE outbox (

@@ -142,7 +142,7 @@ impl<O: Order> Base<O> {
     }
 
     pub(crate) fn operate(&self, operation: Operation) -> Result<Vec<Row>> {
-        self.call(|answer| Command::Operate(operation, answer))
+        self.call(|answer| Command::Operate(operation, false, answer))
     }
 
     pub(crate) fn backlog(&self) -> Result<Backlog> {
