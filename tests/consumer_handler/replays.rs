@@ -105,8 +105,10 @@ async fn what_is_requested_while_no_consumer_runs_is_applied_by_the_next_one() {
     let listed = open(&path).await;
     assert!(listed.iter().all(|letter| letter.replayed && letter.attempts == 1), "{listed:?}");
     assert_eq!(rows(&path, BOOKINGS).await.len(), 5, "the store does not apply it alone");
-    // A run until the end waits for what is requested.
-    assert_eq!(settle(&broker, shop.store(), book(done)).await.unwrap().settled(), 0);
+    // A run until the end waits for what is requested, longer than it takes to reach the end.
+    let away = Arc::new(Mutex::new(Some(Duration::from_secs(1))));
+    let handler = book(move |n| away.lock().unwrap().take().map_or_else(|| done(n), |wait| Ok(Outcome::Retry(wait))));
+    assert_eq!(settle(&broker, shop.store(), handler).await.unwrap().settled(), 0);
     assert_eq!((open(&path).await.len(), rows(&path, BOOKINGS).await.len()), (0, 7));
     assert_eq!(booked(&broker).len(), 7);
     shop.assert_holds(7, 0).await;
@@ -282,6 +284,21 @@ async fn a_consumer_without_a_handler_has_its_store_apply_replays_alone_again() 
     assert_eq!(replay(&path, &ids).await, [Replayed::Apply; 2]);
     assert_eq!(rows(&path, BOOKINGS).await.len(), 5);
     shop.assert_holds(7, 0).await;
+    broker.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_backup_has_what_handlers_added_and_what_is_requested() {
+    let (broker, shop, ids) = set_aside(2).await;
+    let (path, backup) = (shop.path(), shop.path().with_extension("copy"));
+    assert_eq!(replay(&path, &ids[..1]).await, [Replayed::Request]);
+    let operator = StoreOperator::open(&path).await.unwrap();
+    operator.operate(Operation::Backup { to: backup.clone() }).await.unwrap();
+    operator.close().await.unwrap();
+    assert_eq!(rows(&backup, BOOKINGS).await, rows(&path, BOOKINGS).await);
+    assert_eq!(letters(&backup).await, letters(&path).await);
+    assert_eq!(open(&backup).await.iter().filter(|letter| letter.replayed).count(), 1);
+    assert_eq!(replay(&backup, &ids).await, [Replayed::Request; 2], "the copy knows of the handler");
     broker.shutdown().await;
 }
 

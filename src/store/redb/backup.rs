@@ -13,8 +13,8 @@ use super::fault::fault;
 use super::inventory::Inventory;
 use super::shared::Shared;
 use super::tables::{
-    CHUNKS, DEAD_LETTERS, FAILURES, LEDGER, META, OPAQUE, OPAQUE_AGE, ORIGINALS, OUTBOX, POSITIONS, SOURCES, STARTS,
-    TOPICS,
+    CHUNKS, DEAD_LETTERS, FAILURES, LEDGER, LIVES, META, OPAQUE, OPAQUE_AGE, ORIGINALS, OUTBOX, OVERLAY, POSITIONS,
+    PRINTS, REQUESTED, SOURCES, STARTS, TOPICS, if_there,
 };
 use crate::order::{InventoryOrder, Order};
 use crate::store::{BackupRow, Row};
@@ -62,6 +62,10 @@ fn copy(shared: &Shared, part: &Path) -> Result<u64> {
             copy.table(DEAD_LETTERS)?,
             copy.table(ORIGINALS)?,
             copy.table(OUTBOX)?,
+            copy.table(LIVES)?,
+            copy.table(PRINTS)?,
+            copy.table(OVERLAY)?,
+            copy.table(REQUESTED)?,
             copy.table(effect)?,
         ];
         Ok(counts.into_iter().fold(0, u64::saturating_add))
@@ -79,7 +83,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn table<K: Key + 'static, V: Value + 'static>(&self, table: TableDefinition<'_, K, V>) -> Result<u64> {
-        let from = self.from.open_table(table).map_err(fault)?;
+        let Some(from) = if_there(self.from, table)? else { return Ok(0) };
         let mut to = self.to.open_table(table).map_err(fault)?;
         let mut rows = 0_u64;
         for row in from.iter().map_err(fault)? {
