@@ -128,11 +128,13 @@ mod tests {
     #[test]
     fn what_does_not_go_on_where_the_last_ended_is_left() {
         let mut chunks = Chunks::starting_at(5);
-        [(5, 8), (9, 12), (8, 10), (6, 9), (11, 12)].map(|(from, next)| chunks.push(fetched(from, next)));
+        [(5, 8), (9, 12), (8, 10), (6, 9), (11, 12)]
+            .into_iter()
+            .for_each(|(from, next)| chunks.push(fetched(from, next)));
         assert_eq!(taken(&mut chunks), [8, 10, 9]);
         chunks.push(fetched(10, 20));
         chunks.rewind(12);
-        [(20, 25), (12, 14)].map(|(from, next)| chunks.push(fetched(from, next)));
+        [(20, 25), (12, 14)].into_iter().for_each(|(from, next)| chunks.push(fetched(from, next)));
         assert_eq!(taken(&mut chunks), [14]);
         chunks.close();
         chunks.push(fetched(0, 30));
