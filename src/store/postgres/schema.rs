@@ -29,6 +29,8 @@ pub(super) fn default_schema(order_type: &str) -> String {
 /// What begins a transaction. Everything set here ends with it, so that connections may be pooled by transaction.
 pub(super) fn begin(schema: &str, settings: &PostgresSettings, mode: &str) -> String {
     let mut text = format!("BEGIN ISOLATION LEVEL {mode}; SET LOCAL search_path TO {schema}, pg_catalog");
+    // Compiling a plan takes longer than anything that is asked here.
+    text.push_str("; SET LOCAL jit TO off");
     for (name, value) in [
         ("statement_timeout", settings.transaction_timeout),
         ("lock_timeout", settings.lock_timeout),
