@@ -80,8 +80,11 @@ fn number(server: &Server, question: &str) -> i64 {
     server.sql(question).trim().parse().unwrap_or(0)
 }
 
-/// How many records the processes have settled.
+/// How many records the processes have settled. The first of them to come up makes the table.
 fn settled(server: &Server) -> i64 {
+    if number(server, "SELECT count(to_regclass('orderflow_positions'))") == 0 {
+        return 0;
+    }
     number(server, "SELECT coalesce(sum(next_offset), 0) FROM orderflow_positions")
 }
 
