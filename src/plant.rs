@@ -16,6 +16,8 @@ pub(crate) enum Plant {
     RetryOvertaken,
     /// What was settled beyond the position is forgotten at the next start.
     SettledForgotten,
+    /// What was asked for before a partition began anew is taken all the same.
+    GapTaken,
 }
 
 thread_local! {

@@ -28,7 +28,7 @@ fn movements(numbers: std::ops::Range<u32>) -> Vec<InventoryOrder> {
 }
 
 fn seat(base: &Arc<StockBase>) -> Seat<InventoryOrder> {
-    Seat { base: base.clone(), life: Life::new(), weather: Weather::default() }
+    Seat::new(base.clone(), Life::new(), Weather::default())
 }
 
 async fn settle_stock(config: &ClientConfig, base: &Arc<StockBase>) -> crate::Result<Summary> {

@@ -45,11 +45,11 @@ impl Member {
         let tell = move |running| *shown.lock().unwrap() = Some(running);
         let run = match job.clone() {
             Job::Stock(base, weather) => {
-                let seat = Seat { base, life: life.clone(), weather };
+                let seat = Seat::new(base, life.clone(), weather);
                 tokio::spawn(work(with_store(config, GROUP, seat), stop.clone(), tell))
             }
             Job::Scheduling(base, weather) => {
-                let seat = Seat { base, life: life.clone(), weather };
+                let seat = Seat::new(base, life.clone(), weather);
                 tokio::spawn(work(with_store(config, SCHEDULING_GROUP, seat), stop.clone(), tell))
             }
             Job::Shipping(carrier) => {

@@ -157,3 +157,8 @@ fn the_whole_catches_a_retry_that_its_key_overtakes() {
 fn the_whole_catches_a_settled_set_that_a_restart_forgets() {
     caught(Plant::SettledForgotten, &["nothing is done twice while nothing goes wrong"]);
 }
+
+#[test]
+fn the_whole_catches_records_that_are_passed_over_where_a_partition_begins_anew() {
+    caught(Plant::GapTaken, &["each order has one end", "everything is settled in bounded time"]);
+}

@@ -1,8 +1,8 @@
-//! A process's way to a store: it fails, is slow, loses answers, and ends with the process.
+//! A process's way to a store: it fails, is slow, loses answers, refuses claims, and ends with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::order::Order;
+use crate::place::{Place, TopicPartition};
 use crate::store::inline::Base;
 use crate::store::{
     Applied, BackOffice, Backlog, Batch, Done, Leases, Mark, Operation, Position, Row, Start, Steering, Store,
@@ -34,18 +35,32 @@ impl Weather {
 
 /// The store as one process has it.
 pub(super) struct Seat<O: Order> {
-    pub(super) base: Arc<Base<O>>,
-    pub(super) life: Life,
-    pub(super) weather: Weather,
+    base: Arc<Base<O>>,
+    life: Life,
+    weather: Weather,
+    /// Partitions that were refused since they were last applied.
+    claimed: Arc<Mutex<BTreeSet<i32>>>,
 }
 
 impl<O: Order> Clone for Seat<O> {
     fn clone(&self) -> Self {
-        Self { base: self.base.clone(), life: self.life.clone(), weather: self.weather.clone() }
+        let (base, life, weather) = (self.base.clone(), self.life.clone(), self.weather.clone());
+        Self { base, life, weather, claimed: self.claimed.clone() }
     }
 }
 
 impl<O: Order> Seat<O> {
+    pub(super) fn new(base: Arc<Base<O>>, life: Life, weather: Weather) -> Self {
+        Self { base, life, weather, claimed: Arc::default() }
+    }
+
+    /// The partition of a batch that another process has claimed for a moment, as nobody does twice in a row.
+    fn claimed(&self, batch: &Batch<O>) -> Option<i32> {
+        let partition = batch.parts.first()?.partition;
+        let is_claimed = self.weather.falls(2) && self.claimed.lock().unwrap().insert(partition);
+        is_claimed.then_some(partition)
+    }
+
     /// Asks the store. What it did is done, also if nobody lives to learn of it.
     async fn ask<T>(&self, question: impl FnOnce(&Base<O>) -> Result<T>) -> Result<T> {
         let away = || Error::new(ErrorCode::StoreIo, "the store is away").retriable();
@@ -72,7 +87,15 @@ impl<O: Order> Store<O> for Seat<O> {
     }
 
     async fn apply(&self, batch: Batch<O>) -> Result<Applied> {
-        self.ask(|base| base.apply(batch)).await
+        let parts: Vec<i32> = batch.parts.iter().map(|part| part.partition).collect();
+        if let Some(partition) = self.claimed(&batch) {
+            let at = TopicPartition::new(batch.topic.name, partition);
+            let refused = Error::new(ErrorCode::StoreConflict, "another process has taken the partition over");
+            return self.ask(|_| Err(refused.at(Place::partition(&at)))).await;
+        }
+        let applied = self.ask(|base| base.apply(batch)).await?;
+        self.claimed.lock().unwrap().retain(|partition| !parts.contains(partition));
+        Ok(applied)
     }
 
     async fn set_position(&self, topic: &Topic, start: Start) -> Result<Position> {

@@ -164,7 +164,15 @@ impl Reader {
     pub(crate) fn restart(&mut self, partition: i32) {
         self.release(partition);
         self.drop_news(partition);
+        #[cfg(test)]
+        let before = self.slots.get(&partition).map(|slot| slot.stretch);
         self.set_standing(partition, Standing::Starting);
+        #[cfg(test)]
+        if let (Some(slot), Some(before), true) =
+            (self.slots.get_mut(&partition), before, crate::plant::is(crate::plant::Plant::GapTaken))
+        {
+            slot.stretch = before;
+        }
         let Some(slot) = self.slots.get(&partition) else { return };
         let (topic, incarnation, found) = (slot.topic.clone(), slot.incarnation, slot.found);
         self.begin(topic, incarnation, found, vec![partition], End::Never);
