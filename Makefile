@@ -38,12 +38,20 @@ FLEET_ORDERS ?= 200000
 SOAK_RATE ?= 0
 FEATURES := $(shell awk '/^\[/ { on = $$0 == "[features]" } on && /^[a-z]/ && $$1 != "default" { print $$1 }' Cargo.toml)
 
-.PHONY: check fmt clippy features docs house-rules test test-kafka test-postgres test-service musl soak soak-kafka bench
+WORKSPACES := service bench fuzz
 
-check: fmt clippy features docs house-rules
+.PHONY: check fmt clippy features docs house-rules locks test test-kafka test-postgres test-service musl soak soak-kafka bench
+
+check: fmt locks clippy features docs house-rules
 
 fmt:
 	$(CARGO) fmt --all --check
+
+# What the crate needs is locked in each workspace beside it as well.
+locks:
+	for workspace in $(WORKSPACES); do \
+	  $(CARGO) update --locked --workspace --quiet --manifest-path "$$workspace/Cargo.toml"; \
+	done
 
 # Those with a server of their own are not among `--all-targets`, because `cargo test` leaves them out.
 clippy:
