@@ -12,7 +12,9 @@ pub fn run(work: &Work, rounds: usize, jobs: &[Job]) -> Result<()> {
     let jobs = if jobs.is_empty() { Job::value_variants() } else { jobs };
     println!("{} orders a job; CPU is user and system of the client process", work.orders);
     for job in jobs {
-        println!("\n{job:?}\n   ours us  librdkafka us  ratio   ours MB  librdkafka MB   ours orders/s  librdkafka orders/s");
+        println!(
+            "\n{job:?}\n   ours us  librdkafka us  ratio   ours MB  librdkafka MB   ours orders/s  librdkafka orders/s"
+        );
         let mut pairs = Vec::new();
         for _ in 0..rounds {
             let pair = [child(Client::Ours, *job, work)?, child(Client::Librdkafka, *job, work)?];
@@ -51,6 +53,7 @@ fn child(client: Client, job: Job, work: &Work) -> Result<Cost> {
         .arg("run")
         .args(client.into_iter().chain(job))
         .args(["--bootstrap", &work.bootstrap, "--topic", &work.topic, "--orders", &work.orders.to_string()])
+        .args(work.settings.iter().map(|setting| format!("-X{setting}")))
         .stderr(Stdio::inherit())
         .output()?;
     ensure!(output.status.success(), "a job failed: {}", output.status);

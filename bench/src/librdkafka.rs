@@ -65,7 +65,10 @@ fn produce(job: Job, work: &Work) -> Result<()> {
         value.clear();
         let time = order.timestamp().as_str();
         let (order_id, product_id, quantity) = (order.order_id(), order.product_id(), order.quantity());
-        serde_json::to_writer(&mut value, &Value { order_id, product_id, quantity, r#type: "inventory", timestamp: time })?;
+        serde_json::to_writer(
+            &mut value,
+            &Value { order_id, product_id, quantity, r#type: "inventory", timestamp: time },
+        )?;
         send(&producer, &work.topic, product_id, &value, &format!("of1:{}:{index}", source.as_str()))?;
     }
     producer.flush(Duration::from_secs(60))?;
@@ -115,4 +118,3 @@ fn consume(work: &Work) -> Result<()> {
     consumer.commit_consumer_state(CommitMode::Sync)?;
     Ok(())
 }
-

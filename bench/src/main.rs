@@ -54,6 +54,9 @@ struct Work {
     /// How many orders
     #[arg(short, long, default_value_t = 1_000_000)]
     orders: u64,
+    /// A setting of ours, such as flight.max.bytes=0; may be repeated
+    #[arg(short = 'X', long = "set", value_name = "NAME=VALUE")]
+    settings: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

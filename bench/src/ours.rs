@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Result, ensure};
-use orderflow::config::ClientConfig;
+use anyhow::{Context, Result, ensure};
+use orderflow::config::{ClientConfig, Origin};
 use orderflow::consumer::{Delivered, Failure, InventoryConsumer, Outcome};
 use orderflow::order::generate::Generator;
 use orderflow::order::{Identity, InventoryOrder, Order, Source};
@@ -28,11 +28,16 @@ pub fn run(job: Job, work: &Work) -> Result<()> {
 }
 
 fn config(work: &Work, properties: &[(&str, &str)]) -> Result<ClientConfig> {
-    Ok(ClientConfig::new(work.bootstrap.as_str()).overlay(orderflow::config::Origin::Code, properties.iter().copied())?)
+    let mut all = properties.to_vec();
+    for setting in &work.settings {
+        all.push(setting.split_once('=').with_context(|| format!("-X takes NAME=VALUE, not {setting}"))?);
+    }
+    Ok(ClientConfig::new(work.bootstrap.as_str()).overlay(Origin::Code, all)?)
 }
 
 async fn produce(job: Job, work: &Work) -> Result<()> {
-    let config = config(work, &[("compression.type", job.compression()), ("linger.ms", "5"), ("batch.size", "1000000")])?;
+    let config =
+        config(work, &[("compression.type", job.compression()), ("linger.ms", "5"), ("batch.size", "1000000")])?;
     let producer = InventoryProducer::builder(&config).topic(work.topic.as_str()).connect().await?;
     let source = Source::random()?;
     let mut pending = VecDeque::with_capacity(UNACKNOWLEDGED);
