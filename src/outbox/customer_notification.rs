@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::headers::instant;
+use super::delivery_status::DeliveryNow;
 use crate::store::DeliveryTold;
 
 /// The topic of the events from which customers are told.
@@ -19,25 +19,8 @@ pub const CUSTOMER_NOTIFICATIONS: &str = "customer_notifications";
 pub(super) struct CustomerNotification<'a> {
     /// Always `customer_notification`.
     pub(super) event: &'a str,
-    /// Counts the changes of the delivery, from 1.
-    pub(super) version: u32,
-    /// The delivery's name.
-    pub(super) delivery_id: &'a str,
-    /// The order.
-    pub(super) order_id: &'a str,
-    /// What is delivered.
-    pub(super) product_id: &'a str,
-    /// How many pieces.
-    pub(super) quantity: u32,
-    /// What the delivery is now.
-    #[cfg_attr(test, schemars(with = "super::schemas::StatusName"))]
-    pub(super) status: &'a str,
-    /// The day of delivery, as `YYYY-MM-DD`.
-    pub(super) scheduled_for: &'a str,
-    /// Since when it is so, in RFC 3339.
-    pub(super) at: &'a str,
-    /// Why, where somebody said so.
-    pub(super) reason: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) delivery: DeliveryNow<'a>,
     /// The customer as the order has it; null: the order names none.
     #[cfg_attr(test, schemars(with = "Option<super::schemas::CustomerValue>"))]
     pub(super) customer: Option<&'a RawValue>,
@@ -62,15 +45,7 @@ pub(super) fn write(told: &DeliveryTold, name: &str, out: &mut Vec<u8>) {
     let particulars: Particulars<'_> = order.and_then(|order| serde_json::from_slice(order).ok()).unwrap_or_default();
     let event = CustomerNotification {
         event: "customer_notification",
-        version: told.version,
-        delivery_id: name,
-        order_id: &told.order_id,
-        product_id: &told.product_id,
-        quantity: told.quantity,
-        status: told.status.as_str(),
-        scheduled_for: &told.scheduled_for.to_string(),
-        at: &instant(told.at),
-        reason: told.reason.as_deref(),
+        delivery: DeliveryNow::of(told, name),
         customer: particulars.customer,
         delivery_address: particulars.delivery_address,
     };

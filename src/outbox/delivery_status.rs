@@ -18,41 +18,54 @@ pub const DELIVERY_STATUS: &str = "delivery_status";
 pub(super) struct DeliveryStatus<'a> {
     /// Always `delivery_status`.
     pub(super) event: &'a str,
+    #[serde(flatten)]
+    pub(super) delivery: DeliveryNow<'a>,
+}
+
+/// A delivery after a change.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) struct DeliveryNow<'a> {
     /// Counts the changes of the delivery, from 1.
-    pub(super) version: u32,
+    version: u32,
     /// The delivery's name.
-    pub(super) delivery_id: &'a str,
+    delivery_id: &'a str,
     /// The order.
-    pub(super) order_id: &'a str,
+    order_id: &'a str,
     /// What is delivered.
-    pub(super) product_id: &'a str,
+    product_id: &'a str,
     /// How many pieces.
-    pub(super) quantity: u32,
+    quantity: u32,
     /// What the delivery is now.
     #[cfg_attr(test, schemars(with = "super::schemas::StatusName"))]
-    pub(super) status: &'a str,
+    status: &'a str,
     /// The day of delivery, as `YYYY-MM-DD`.
-    pub(super) scheduled_for: &'a str,
+    scheduled_for: String,
     /// Since when it is so, in RFC 3339.
-    pub(super) at: &'a str,
+    at: String,
     /// Why, where somebody said so.
-    pub(super) reason: Option<&'a str>,
+    reason: Option<&'a str>,
+}
+
+impl<'a> DeliveryNow<'a> {
+    pub(super) fn of(told: &'a DeliveryTold, name: &'a str) -> Self {
+        Self {
+            version: told.version,
+            delivery_id: name,
+            order_id: &told.order_id,
+            product_id: &told.product_id,
+            quantity: told.quantity,
+            status: told.status.as_str(),
+            scheduled_for: told.scheduled_for.to_string(),
+            at: instant(told.at),
+            reason: told.reason.as_deref(),
+        }
+    }
 }
 
 /// Appends the event's value.
 pub(super) fn write(told: &DeliveryTold, name: &str, out: &mut Vec<u8>) {
-    let event = DeliveryStatus {
-        event: "delivery_status",
-        version: told.version,
-        delivery_id: name,
-        order_id: &told.order_id,
-        product_id: &told.product_id,
-        quantity: told.quantity,
-        status: told.status.as_str(),
-        scheduled_for: &told.scheduled_for.to_string(),
-        at: &instant(told.at),
-        reason: told.reason.as_deref(),
-    };
+    let event = DeliveryStatus { event: "delivery_status", delivery: DeliveryNow::of(told, name) };
     // Texts and numbers can always be written to memory.
     let _ = serde_json::to_writer(out, &event);
 }

@@ -70,15 +70,16 @@ fn run(seed: u64, bug: Option<Plant>) -> Judged {
     plant(bug);
     fastrand::seed(seed);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let lived = runtime.block_on(async {
-        let living = async { World::start(seed).await.live().await };
-        tokio::time::timeout(END, living).await
-    });
+    let living = async { World::start(seed).await.live().await };
+    let lived = || runtime.block_on(async { tokio::time::timeout(END, living).await });
+    let lived = std::panic::catch_unwind(std::panic::AssertUnwindSafe(lived));
     plant(None);
-    if let Some(panic) = panics::take() {
-        return broken("nothing panics", panic);
+    match (panics::take(), lived) {
+        (Some(panic), _) => broken("nothing panics", panic),
+        (None, Ok(Ok(judged))) => judged,
+        (None, Ok(Err(_))) => broken("a seed ends", format!("it did not end within {END:?}")),
+        (None, Err(_)) => broken("nothing panics", "it panicked where nobody noted it"),
     }
-    lived.unwrap_or_else(|_| broken("a seed ends", format!("it did not end within {END:?}")))
 }
 
 #[test]

@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::{
-    Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Moves, Original, Replays, Row, Status, Text,
-    Waiting,
+    Backlog, DeadLetterKind, Done, EventId, FlightRow, Leases, Mark, Moves, Original, Replays, Row, Status, SteeredRow,
+    Text, Waiting,
 };
-use crate::Result;
+use crate::{Error, ErrorCode, Result};
 
 /// The way to a store's events, for whoever relays them.
 pub trait BackOffice: Send + Sync {
@@ -240,4 +240,25 @@ pub trait Steering: Send + Sync {
     /// # Errors
     /// [`crate::ErrorCode::ConfigUnsupported`]: nothing is recorded. [`crate::ErrorCode::Input`]: the file cannot be written.
     fn write_flight(&self, to: Option<&Path>) -> Result<FlightRow>;
+}
+
+impl dyn Steering {
+    /// [`Operation::Pause`], as a store answers it.
+    pub(crate) fn answer_pause(&self, topic: String, partition: Option<i32>) -> Result<Vec<Row>> {
+        self.pause(&topic, partition)?;
+        Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true, reason: None })])
+    }
+
+    /// [`Operation::Resume`], as a store answers it.
+    pub(crate) fn answer_resume(&self, topic: String, partition: Option<i32>) -> Result<Vec<Row>> {
+        let reason = self.resume(&topic, partition)?;
+        Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: reason.is_some(), reason })])
+    }
+
+    /// [`Operation::Flight`], as a store answers it: where it may block.
+    pub(crate) async fn answer_flight(self: Arc<Self>, to: Option<PathBuf>) -> Result<Vec<Row>> {
+        let written = tokio::task::spawn_blocking(move || self.write_flight(to.as_deref())).await;
+        let lost = |error| Error::new(ErrorCode::Internal, "a recording was not written").caused_by(error);
+        Ok(vec![Row::Flight(written.map_err(lost)??)])
+    }
 }

@@ -16,6 +16,7 @@ mod back_office;
 mod backfill;
 mod batch;
 mod dead_letter;
+mod decision;
 mod delivery;
 mod delivery_line;
 mod destination;

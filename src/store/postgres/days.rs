@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::types::Type;
 
-use super::effect::{At, Decision, Effect};
+use super::effect::Effect;
 use super::keeper::Keeper;
 use super::link::{Link, count_of, get};
 use super::moves::Moving;
 use crate::Result;
 use crate::order::DeliveryOrder;
+use crate::store::decision::{At, Decision};
 use crate::store::delivery_line::{DeliveryLine, NO_DAY};
 use crate::store::ledger::LedgerWriter;
 use crate::store::pack::Unpack;

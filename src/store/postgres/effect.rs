@@ -7,9 +7,10 @@ use super::keeper::Keeper;
 use super::link::Link;
 use super::moves::Moving;
 use crate::Result;
-use crate::order::{Identity, Order};
+use crate::order::Order;
 use crate::store::OutboxRow;
 use crate::store::dead_letter::About;
+use crate::store::decision::{At, Decision};
 use crate::store::ledger::{LedgerWriter, Lines};
 use crate::store::pack::Unpack;
 
@@ -61,29 +62,4 @@ pub(super) fn lines_of<E: Effect>() -> Lines {
         About::Order => Lines::Orders,
         About::Update => Lines::Moves,
     }
-}
-
-/// Where an order is, and when.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At<'a> {
-    pub(super) identity: Option<&'a Identity>,
-    pub(super) offset: i64,
-    /// The record's timestamp.
-    pub(super) timestamp: i64,
-    /// The day's instant that counts: the record's timestamp unless it is far ahead; none for a backfilled order.
-    pub(super) written: Option<i64>,
-}
-
-/// What became of one order.
-#[derive(Debug)]
-pub(super) enum Decision {
-    /// Its line is in the ledger.
-    Applied,
-    /// The business says no.
-    Refused {
-        /// The stable code.
-        code: &'static str,
-        /// A sentence for people.
-        reason: String,
-    },
 }

@@ -11,7 +11,7 @@ use futures::future::BoxFuture;
 use tokio_postgres::types::Type;
 
 use super::days::Deliveries;
-use super::effect::{At, Decision, Effect};
+use super::effect::Effect;
 use super::handle::Engine;
 use super::keeper::Keeper;
 use super::link::{Link, get, stored};
@@ -19,6 +19,7 @@ use super::prints::search;
 use super::topics::Topics;
 use crate::order::{DeliveryUpdate, Status};
 use crate::store::dead_letter::About;
+use crate::store::decision::{At, Decision};
 use crate::store::delivery_line::MoveLine;
 use crate::store::ledger::LedgerWriter;
 use crate::store::life::{Life, Made, Refused, line_of};

@@ -27,7 +27,7 @@ use crate::store::moves::check_reason;
 use crate::store::tidings::{moved, scheduled};
 use crate::store::{
     BACKFILL, BackOffice, Backlog, Done, EventId, KnownDelivery, Leases, LowStock, Mark, Moves, Operation, Origin,
-    Original, OutboxRow, Replays, Row, SetAside, SteeredRow, Steering, Tidings, Waiting, WaitingEvent,
+    Original, OutboxRow, Replays, Row, SetAside, Steering, Tidings, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -108,20 +108,9 @@ impl<E: Effect> BackOffice for Keeper<E> {
                     let moves = E::moves(self).ok_or_else(|| Error::new(ErrorCode::StoreForeign, sentence))?;
                     Ok(vec![Row::Moved(moves.move_now(delivery, to, reason).await?)])
                 }
-                Operation::Pause { topic, partition } => {
-                    self.steer()?.pause(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true, reason: None })])
-                }
-                Operation::Resume { topic, partition } => {
-                    let reason = self.steer()?.resume(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: reason.is_some(), reason })])
-                }
-                Operation::Flight { to } => {
-                    let steering = self.steer()?;
-                    let written = tokio::task::spawn_blocking(move || steering.write_flight(to.as_deref())).await;
-                    let lost = |error| Error::new(ErrorCode::Internal, "a recording was not written").caused_by(error);
-                    Ok(vec![Row::Flight(written.map_err(lost)??)])
-                }
+                Operation::Pause { topic, partition } => self.steer()?.answer_pause(topic, partition),
+                Operation::Resume { topic, partition } => self.steer()?.answer_resume(topic, partition),
+                Operation::Flight { to } => self.steer()?.answer_flight(to).await,
                 Operation::Backup { .. } => {
                     let sentence = "a database is not copied by this command";
                     Err(Error::new(ErrorCode::ConfigUnsupported, sentence)

@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use futures::FutureExt;
 use tokio_postgres::types::Type;
 
-use super::effect::{At, Decision, Effect, lines_of};
+use super::effect::{Effect, lines_of};
 use super::identities::{Verdict, Wanted};
 use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
@@ -23,6 +23,7 @@ use crate::order::{Identity, Order};
 use crate::place::TopicId;
 use crate::store::applied::LogTime;
 use crate::store::dead_letter::{About, Letter, decode_original};
+use crate::store::decision::{At, Decision};
 use crate::store::ledger::{Head, LedgerWriter};
 use crate::store::replays::{ASKED_FIRST, NOT_ASKED, REFUSED, value_again};
 use crate::store::{

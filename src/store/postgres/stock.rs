@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::effect::{At, Decision, Effect};
+use super::effect::Effect;
 use super::link::{Link, count_of, get, stored};
 use crate::order::InventoryOrder;
+use crate::store::decision::{At, Decision};
 use crate::store::inventory::{INSUFFICIENT, Stock, low_stock, put_movement, quantity_of, skip_movement};
 use crate::store::ledger::LedgerWriter;
 use crate::store::pack::Unpack;

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::effect::{At, Decision, Effect, lines_of};
+use super::effect::{Effect, lines_of};
 use super::identities::{Verdict, Wanted};
 use super::ledger::Ledger;
 use super::letters::{Change, Desk, KnownLetters};
@@ -24,6 +24,7 @@ use crate::order::Identity;
 use crate::place::{Place, TopicPartition};
 use crate::store::applied::LogTime;
 use crate::store::dead_letter::{Spot, letter_of, rebuilt};
+use crate::store::decision::{At, Decision};
 use crate::store::failures::Failures;
 use crate::store::ledger::{Head, LedgerWriter};
 use crate::store::standing::{Meeting, Standing};

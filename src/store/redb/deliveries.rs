@@ -2,11 +2,12 @@
 
 use redb::{ReadableTable, Table};
 
-use super::effect::{At, Decision, Effect, EffectTable, Written};
+use super::effect::{Effect, EffectTable, Written};
 use super::fault::fault;
 use super::prints::{catch_up, search};
 use super::transaction::Settling;
 use crate::order::{DeliveryOrder, DeliveryUpdate};
+use crate::store::decision::{At, Decision};
 use crate::store::delivery_line::{DeliveryLine, NO_DAY};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::life::Life;

@@ -6,8 +6,9 @@ use redb::{ReadableTable, Table, TableDefinition};
 
 use super::tables::Blobs;
 use super::transaction::Settling;
-use crate::order::{DeliveryUpdate, Identity, Order};
+use crate::order::{DeliveryUpdate, Order};
 use crate::store::dead_letter::About;
+use crate::store::decision::{At, Decision};
 use crate::store::ledger::{LedgerReader, LedgerWriter};
 use crate::store::pack::Unpack;
 use crate::store::{Applied, Batch, EventId, Move, MoveRow, OutboxRow};
@@ -122,31 +123,6 @@ impl<E: Effect> Settles<E::Order> for E {
     ) -> Result<Decision> {
         settling.memory.effect.decide(order, at, &settling.tables.effect, row)
     }
-}
-
-/// Where an order is, and when.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct At<'a> {
-    pub(super) identity: Option<&'a Identity>,
-    pub(super) offset: i64,
-    /// The record's timestamp.
-    pub(super) timestamp: i64,
-    /// The day's instant that counts: the record's timestamp unless it is far ahead; none for a backfilled order.
-    pub(super) written: Option<i64>,
-}
-
-/// What became of one order.
-#[derive(Debug)]
-pub(super) enum Decision {
-    /// Its line is in the ledger.
-    Applied,
-    /// The business says no.
-    Refused {
-        /// The stable code.
-        code: &'static str,
-        /// A sentence for people.
-        reason: String,
-    },
 }
 
 /// How far the effect's table is, after a transaction.

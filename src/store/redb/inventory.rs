@@ -14,11 +14,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use redb::Table;
 
-use super::effect::{At, Decision, Effect, EffectTable, Written};
+use super::effect::{Effect, EffectTable, Written};
 use super::fault::fault;
 use crate::Result;
 use crate::gather::Gather;
 use crate::order::InventoryOrder;
+use crate::store::decision::{At, Decision};
 use crate::store::inventory::{
     INSUFFICIENT, Stock, low_stock, put_movement, quantity_of, read_movement, skip_movement,
 };

@@ -7,7 +7,7 @@
 //! ```
 
 use super::deliveries::Deliveries;
-use super::effect::{At, Decision, Settles};
+use super::effect::Settles;
 use super::fault::fault;
 use super::tables::bytes_of;
 use super::transaction::{Here, Settling};
@@ -15,6 +15,7 @@ use crate::Result;
 use crate::order::{DeliveryUpdate, Status};
 use crate::place::TopicId;
 use crate::store::dead_letter::About;
+use crate::store::decision::{At, Decision};
 use crate::store::delivery_line::MoveLine;
 use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::life::{Life, Made, Refused};

@@ -28,8 +28,8 @@ use crate::store::outbox::Filed;
 use crate::store::tidings::{moved, scheduled};
 use crate::store::{
     Applied, BACKFILL, BackOffice, Backlog, Batch, DeliveryTold, Done, EventId, Leases, LowStock, Mark, Moves,
-    Operation, Origin, Original, OutboxRow, Position, Replays, Row, SetAside, Start, SteeredRow, Steering,
-    StoreIdentity, Tidings, Topic, Waiting, WaitingEvent,
+    Operation, Origin, Original, OutboxRow, Position, Replays, Row, SetAside, Start, Steering, StoreIdentity, Tidings,
+    Topic, Waiting, WaitingEvent,
 };
 use crate::{Error, ErrorCode, Result};
 
@@ -70,20 +70,9 @@ impl<O: Order> BackOffice for Office<O> {
     fn operate(&self, operation: Operation) -> BoxFuture<'_, Result<Vec<Row>>> {
         async move {
             match operation {
-                Operation::Pause { topic, partition } => {
-                    self.steer()?.pause(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: true, reason: None })])
-                }
-                Operation::Resume { topic, partition } => {
-                    let reason = self.steer()?.resume(&topic, partition)?;
-                    Ok(vec![Row::Steered(SteeredRow { topic, partition, paused: reason.is_some(), reason })])
-                }
-                Operation::Flight { to } => {
-                    let steering = self.steer()?;
-                    let written = tokio::task::spawn_blocking(move || steering.write_flight(to.as_deref())).await;
-                    let lost = |error| Error::new(ErrorCode::Internal, "a recording was not written").caused_by(error);
-                    Ok(vec![Row::Flight(written.map_err(lost)??)])
-                }
+                Operation::Pause { topic, partition } => self.steer()?.answer_pause(topic, partition),
+                Operation::Resume { topic, partition } => self.steer()?.answer_resume(topic, partition),
+                Operation::Flight { to } => self.steer()?.answer_flight(to).await,
                 Operation::Backup { to } => {
                     let shared = Arc::clone(&self.shared);
                     let copied = tokio::task::spawn_blocking(move || back_up(&shared, &to)).await;

@@ -9,13 +9,14 @@
 //! Orders are tried first, then updates of deliveries in the order of their log, each kind with its own rows of the ledger.
 //! What is replayed is accounted for under a topic of its own that no topic of Kafka can be called: so the audit adds up.
 
-use super::effect::{At, Decision, Effect, Settles};
+use super::effect::{Effect, Settles};
 use super::tables::bytes_of;
 use super::transaction::{Here, Settling};
 use crate::Result;
 use crate::order::{DeliveryUpdate, Identity, Order};
 use crate::place::TopicId;
 use crate::store::dead_letter::{About, Letter, Spot, decode_original};
+use crate::store::decision::{At, Decision};
 use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::replays::{REFUSED, value_again};
 use crate::store::standing::Standing;

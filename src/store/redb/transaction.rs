@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::effect::{At, Decision, Effect, Settles, Written};
+use super::effect::{Effect, Settles, Written};
 use super::fault::fault;
 use super::letters::Desk;
 use super::memory::Memory;
@@ -21,6 +21,7 @@ use super::totals::TOTALS;
 use crate::order::{Identity, Order};
 use crate::place::{Place, TopicPartition};
 use crate::store::dead_letter::{About, Spot, letter_of, rebuilt};
+use crate::store::decision::{At, Decision};
 use crate::store::failures::Failures;
 use crate::store::ledger::{Head, LedgerWriter, Lines};
 use crate::store::pack::{put_bytes, put_i64};
