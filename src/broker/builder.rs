@@ -3,7 +3,7 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +27,14 @@ const DEFAULT_SESSION: Duration = Duration::from_secs(45);
 /// How often it shows that it is alive: sooner than Kafka's 5 s, so that a group in a test settles soon.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_millis(500);
 
+/// Where a node is that listens nowhere: an address for examples (RFC 5737), which no machine has.
+pub(super) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9092);
+
 /// The settings of a [`DevBroker`].
 #[derive(Clone, Debug)]
 pub struct Builder {
     nodes: u16,
-    listen: String,
+    listen: Option<String>,
     topics: Vec<(String, i32)>,
     settings: Settings,
 }
@@ -59,7 +62,7 @@ impl Builder {
     pub(super) fn new() -> Self {
         Self {
             nodes: 1,
-            listen: "127.0.0.1:0".into(),
+            listen: Some("127.0.0.1:0".into()),
             topics: Vec::new(),
             settings: Settings {
                 partitions: DEFAULT_PARTITIONS,
@@ -91,7 +94,15 @@ impl Builder {
     /// Where the first node listens (default `127.0.0.1:0`, a free port). The others take free ports of the same host.
     #[must_use]
     pub fn listen(mut self, address: impl Into<String>) -> Self {
-        self.listen = address.into();
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// Listens nowhere: only [`DevBroker::dial`] and clients of [`DevBroker::config_inside`] reach the nodes, whose addresses are
+    /// made up. Nothing on the machine can take the port of a node that is down.
+    #[must_use]
+    pub fn in_memory(mut self) -> Self {
+        self.listen = None;
         self
     }
 
@@ -183,12 +194,7 @@ impl Builder {
                     "a broker has at least one node, a topic one partition",
                 ));
             }
-            let mut listeners: Vec<(TcpListener, SocketAddr)> = Vec::new();
-            for _ in 0..self.nodes {
-                let first = listeners.first().map(|(_, first)| first.ip());
-                let address = first.map_or_else(|| self.listen.clone(), |host| SocketAddr::new(host, 0).to_string());
-                listeners.push(server::bind(&address).await?);
-            }
+            let listeners = self.listeners().await?;
             let nodes = (1..).zip(&listeners).map(|(id, (_, address))| (id, Node { address: *address, is_up: true }));
             let shared = Arc::new(Shared::new(self.settings, nodes.gather()));
             for (name, partitions) in &self.topics {
@@ -197,5 +203,21 @@ impl Builder {
             Ok(DevBroker::new(shared, listeners.into_iter().map(|(listener, _)| listener)))
         };
         started.boxed()
+    }
+
+    /// One for each node, with its address.
+    async fn listeners(&self) -> Result<Vec<(Option<TcpListener>, SocketAddr)>> {
+        let Some(first) = &self.listen else {
+            let made_up = |node| SocketAddr::new(NOBODY.ip(), NOBODY.port().wrapping_add(node));
+            return Ok((0..self.nodes).map(|node| (None, made_up(node))).collect());
+        };
+        let mut listeners: Vec<(Option<TcpListener>, SocketAddr)> = Vec::new();
+        for _ in 0..self.nodes {
+            let host = listeners.first().map(|(_, first)| first.ip());
+            let address = host.map_or_else(|| first.clone(), |host| SocketAddr::new(host, 0).to_string());
+            let (listener, taken) = server::bind(&address).await?;
+            listeners.push((Some(listener), taken));
+        }
+        Ok(listeners)
     }
 }

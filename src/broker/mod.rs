@@ -108,7 +108,7 @@ impl DevBroker {
         Builder::new()
     }
 
-    fn new(shared: Arc<Shared>, listeners: impl Iterator<Item = TcpListener>) -> Self {
+    fn new(shared: Arc<Shared>, listeners: impl Iterator<Item = Option<TcpListener>>) -> Self {
         tracing::info!("the development broker starts: it keeps everything in memory and is never for production");
         let running = Arc::new(Running::default());
         running.spawn(|stop| groups::clock::run(shared.clone(), stop));

@@ -9,6 +9,7 @@ use tokio::io::DuplexStream;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::builder::NOBODY;
 use super::server;
 use super::state::{Node, Shared};
 use crate::shutdown::Tasks;
@@ -44,7 +45,7 @@ impl Running {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn start(&self, shared: &Arc<Shared>, node: i32, listener: TcpListener) {
+    pub(super) fn start(&self, shared: &Arc<Shared>, node: i32, listener: Option<TcpListener>) {
         self.tasks().insert(node, server::start(shared.clone(), node, listener));
     }
 
@@ -69,11 +70,10 @@ impl Running {
         if known.is_up {
             return Err(Error::new(ErrorCode::ConfigValue, format!("node {node} is up")));
         }
-        let address = match port {
-            Port::Same => known.address,
-            Port::Another => SocketAddr::new(known.address.ip(), 0),
+        let (listener, address) = match known.address.ip() == NOBODY.ip() {
+            true => (None, made_up(shared, known, port)),
+            false => listen_again(known, port).await?,
         };
-        let (listener, address) = server::bind(&address.to_string()).await?;
         shared.state().set_node(node, Node { address, is_up: true });
         self.start(shared, node, listener);
         Ok(())
@@ -89,4 +89,23 @@ impl Running {
 fn known(shared: &Shared, node: i32) -> Result<Node> {
     let unknown = || Error::new(ErrorCode::ConfigValue, format!("there is no node {node}"));
     shared.state().nodes.get(&node).copied().ok_or_else(unknown)
+}
+
+async fn listen_again(known: Node, port: Port) -> Result<(Option<TcpListener>, SocketAddr)> {
+    let address = match port {
+        Port::Same => known.address,
+        Port::Another => SocketAddr::new(known.address.ip(), 0),
+    };
+    let (listener, taken) = server::bind(&address.to_string()).await?;
+    Ok((Some(listener), taken))
+}
+
+fn made_up(shared: &Shared, known: Node, port: Port) -> SocketAddr {
+    match port {
+        Port::Same => known.address,
+        Port::Another => {
+            let highest = shared.state().nodes.values().map(|node| node.address.port()).max();
+            SocketAddr::new(known.address.ip(), highest.unwrap_or_default().wrapping_add(1))
+        }
+    }
 }

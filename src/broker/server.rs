@@ -51,10 +51,12 @@ pub(super) async fn bind(address: &str) -> Result<(TcpListener, SocketAddr)> {
     Ok((listener, taken))
 }
 
-/// Serves `node` on this listener. Dropping or finishing the tasks closes the listener and all its connections.
-pub(super) fn start(shared: Arc<Shared>, node: i32, listener: TcpListener) -> Tasks {
+/// Serves `node` on this listener, if it has one. Dropping or finishing the tasks closes the listener and all its connections.
+pub(super) fn start(shared: Arc<Shared>, node: i32, listener: Option<TcpListener>) -> Tasks {
     let tasks = Tasks::new();
-    tasks.spawn(accept(shared, node, listener, tasks.stop_signal()));
+    if let Some(listener) = listener {
+        tasks.spawn(accept(shared, node, listener, tasks.stop_signal()));
+    }
     tasks
 }
 

@@ -17,7 +17,7 @@ use crate::testing::Life;
 use crate::wire::record_batch::ControlType;
 
 async fn broker() -> (DevBroker, ClientConfig) {
-    let broker = DevBroker::builder().topic(INVENTORY, 1).topic(DELIVERY, 1).start().await.unwrap();
+    let broker = DevBroker::builder().in_memory().topic(INVENTORY, 1).topic(DELIVERY, 1).start().await.unwrap();
     let config = quick(broker.config_inside(), &mut fastrand::Rng::with_seed(1));
     (broker, config)
 }

@@ -69,7 +69,7 @@ async fn pass(mut near: DuplexStream, mut there: DuplexStream, mut fates: watch:
 
 /// Sends orders, idles for a quarter of an hour, has what is open befallen, and sends more. How long a send took at most.
 async fn idles_and_goes_on(fate: Fate) -> Duration {
-    let broker = DevBroker::builder().topic(DELIVERY, 1).start().await.unwrap();
+    let broker = DevBroker::builder().in_memory().topic(DELIVERY, 1).start().await.unwrap();
     let firewall = Firewall::new();
     let config = firewall.config(&broker.config_inside());
     let (carrier, life) = (Carrier::default(), Life::new());

@@ -194,7 +194,7 @@ fn order(n: u32) -> DeliveryOrder {
 }
 
 async fn stage(malice: Malice, spared: u64) -> (DevBroker, ClientConfig, Between) {
-    let broker = DevBroker::builder().topic(DELIVERY, 1).start().await.unwrap();
+    let broker = DevBroker::builder().in_memory().topic(DELIVERY, 1).start().await.unwrap();
     let config = quick(broker.config_inside(), &mut fastrand::Rng::with_seed(spared));
     let between = Between { malice, spared, over: Arc::default() };
     (broker, config, between)

@@ -48,7 +48,7 @@ pub(super) struct World {
 impl World {
     pub(super) async fn start(seed: u64) -> Self {
         let mut chance = fastrand::Rng::with_seed(seed);
-        let broker = DevBroker::builder().nodes(NODES).partitions(2).group_session(Duration::from_secs(6));
+        let broker = DevBroker::builder().in_memory().nodes(NODES).partitions(2).group_session(Duration::from_secs(6));
         let broker = broker.topic(INVENTORY, 3).topic(DELIVERY, 2).start().await.unwrap();
         let config = quick(broker.config_inside(), &mut chance);
         Self {

@@ -65,7 +65,7 @@ struct Process {
 impl<O: Order> Case<O> {
     /// A broker that has these orders.
     pub(super) async fn start(orders: Vec<O>, group: &'static str) -> Result<Self> {
-        let broker = DevBroker::builder().topic(O::TOPIC, PARTITIONS).group_session(Duration::from_secs(6));
+        let broker = DevBroker::builder().in_memory().topic(O::TOPIC, PARTITIONS).group_session(Duration::from_secs(6));
         let broker = broker.partitions(PARTITIONS).start().await?;
         let config =
             QUICK.into_iter().try_fold(broker.config_inside(), |config, (key, value)| config.set(key, value))?;

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use orderflow::broker::{DevBroker, Rule, Verdict};
+use orderflow::order::InventoryOrder;
+use orderflow::producer::InventoryProducer;
 use orderflow::wire::kafka_error::KafkaError;
 use orderflow::wire::message::{
     ApiKey, FetchRequest, HeartbeatRequest, ListOffsetsRequest, MetadataRequest, PartitionProduceData, ProduceRequest,
@@ -263,4 +265,22 @@ async fn a_node_can_come_back_on_another_port() {
     assert_ne!(broker.bootstrap(), before);
     assert!(TcpStream::connect(before.split(',').next().unwrap()).await.is_err());
     Client::connect(&broker, 1).await.call(9, &MetadataRequest::default()).await;
+}
+
+#[tokio::test]
+async fn a_broker_in_memory_takes_no_port_so_that_nothing_keeps_a_node_from_coming_back() {
+    let broker = DevBroker::builder().in_memory().nodes(2).topic("t", 1).start().await.unwrap();
+    let beside = DevBroker::builder().in_memory().nodes(2).start().await.unwrap();
+    assert_eq!(broker.bootstrap(), "192.0.2.1:9092,192.0.2.1:9093");
+    assert_eq!(beside.bootstrap(), broker.bootstrap());
+    let mut client = Client::dial(&broker, 1);
+    broker.restart(1).await.unwrap();
+    assert_eq!(client.frame().await, None, "old connections are closed");
+    assert_eq!(broker.bootstrap(), beside.bootstrap());
+    broker.change_port(1).await.unwrap();
+    assert_eq!(broker.bootstrap(), "192.0.2.1:9094,192.0.2.1:9093");
+    let producer = InventoryProducer::builder(&broker.config_inside()).topic("t").connect().await.unwrap();
+    let order = InventoryOrder::new("1", "anvil", 1, "5/30/2023").unwrap();
+    assert_eq!(producer.send(&order).await.unwrap().offset, Some(0));
+    producer.close().await.unwrap();
 }
