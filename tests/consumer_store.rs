@@ -325,3 +325,29 @@ async fn nothing_is_passed_over_where_a_refused_partition_begins_anew_while_its_
     assert_eq!(log.order_ids("applied"), ids(0..5 * ROUNDS));
     broker.shutdown().await;
 }
+
+/// The run had to end, but first settled what it had in hand: the next group, which a store that had stopped for one
+/// transaction only took, and the refused records were passed over.
+#[tokio::test]
+async fn a_store_that_stops_is_given_nothing_that_lies_behind_what_it_did_not_take() {
+    let (broker, shop, log) = (broker(1).await, Shop::new(), Log::default());
+    write(&broker, 0, &entries(0..5));
+    let store = FaultyStore::new(shop.store());
+    store.set_open(false);
+    store.fail([Fault::Break]);
+    let builder = InventoryConsumer::builder(&config(&broker)).store(store.clone()).observe(log.observer());
+    let consumer = builder.build().await.unwrap();
+    let control = consumer.control();
+    let run = tokio::spawn(consumer.run(std::future::pending()));
+    store.waiting.subscribe().wait_for(|waiting| *waiting > 0).await.unwrap();
+    write(&broker, 0, &entries(5..10));
+    let fetched = || std::future::ready(control.lag().iter().any(|lag| lag.end == Some(10)).then_some(()));
+    until_async("the next orders are in hand", SOON, fetched).await;
+    store.set_open(true);
+    let error = tokio::time::timeout(SOON, run).await.unwrap().unwrap().unwrap_err();
+    assert_eq!((error.code(), error.is_retriable()), (ErrorCode::StoreIo, false));
+    drop(store);
+    assert_eq!(shop.settle(&config(&broker), &log).await.unwrap().applied, 10);
+    assert_eq!(log.order_ids("applied"), ids(0..10));
+    broker.shutdown().await;
+}

@@ -21,9 +21,23 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
             Err(error) if error.code() == ErrorCode::StoreConflict => self.conflicted(&flight, &error),
             Err(error) if error.code() == ErrorCode::StoreFull => self.full(&flight, error),
             Err(error) if error.is_retriable() => self.failed(flight, &error),
-            // The store has stopped: only a person, or another process, leads out.
-            Err(error) => self.steps.push_back(Step::Failed(error)),
+            Err(error) => self.stopped(&flight, error),
         }
+    }
+
+    /// The store has stopped: only a person, or another process, leads out. What lies behind the group is not given to it,
+    /// as a store that takes one transaction less would pass the group over.
+    fn stopped(&mut self, flight: &Flight<O>, error: Error) {
+        for partition in self.of(flight) {
+            super::Dispatch::retire(self, partition);
+        }
+        self.steps.push_back(Step::Failed(error));
+    }
+
+    /// The partitions of a group that are still those that they were.
+    fn of(&self, flight: &Flight<O>) -> Vec<i32> {
+        let known = |partition: &i32| self.rows.get(partition).is_some_and(|row| flight.knows(*partition, row.life));
+        flight.sealed.parts().map(|(part, _)| part.partition).filter(known).collect()
     }
 
     fn applied(&mut self, flight: &Flight<O>, applied: Applied) {
@@ -80,11 +94,8 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         self.teller.control().flights().trouble(Because::Fence);
         self.teller.count_retry();
         let named = error.place().partition;
-        let parts: Vec<i32> = flight.sealed.parts().map(|(part, _)| part.partition).collect();
-        for partition in parts {
-            let Some(row) = self.rows.get_mut(&partition).filter(|row| flight.knows(partition, row.life)) else {
-                continue;
-            };
+        for partition in self.of(flight) {
+            let Some(row) = self.rows.get_mut(&partition) else { continue };
             if named.is_none_or(|named| named == partition) {
                 row.conflicts += 1;
             }
@@ -104,8 +115,7 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
     fn full(&mut self, flight: &Flight<O>, error: Error) {
         let named = error.place().partition;
         let message = told(&error);
-        let parts: Vec<i32> = flight.sealed.parts().map(|(part, _)| part.partition).collect();
-        for partition in parts {
+        for partition in self.of(flight) {
             super::Dispatch::retire(self, partition);
             if named.is_some_and(|named| named != partition) {
                 self.steps.push_back(Step::Restart { partition });
