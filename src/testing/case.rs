@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::arm::{Arm, Point, Refused};
 use super::life::Life;
+use super::pace::opened;
 use crate::broker::{DevBroker, Installed, Rule, Verdict};
 use crate::config::ClientConfig;
 use crate::consumer::{OrderConsumer, Summary};
@@ -58,6 +58,7 @@ pub(super) struct Case<O> {
 
 struct Process {
     life: Life,
+    arm: Arc<Arm>,
     stop: CancellationToken,
     run: JoinHandle<Result<Summary>>,
 }
@@ -83,22 +84,27 @@ impl<O: Order> Case<O> {
         let fault = self.fault(point, nth);
         let first = self.begin(make, Some(point), nth).await?;
         let reached = self.comes_to(&first, point, nth, fault.as_ref()).await;
-        let second = match point {
+        let beside = match point {
+            Point::OnRevoke if reached => self.beside(make).await?,
+            _ => None,
+        };
+        let reached = reached && (point != Point::OnRevoke || beside.is_some());
+        if beside.is_some() {
             // The other member is there while the first one dies.
-            Point::OnRevoke if reached => {
-                let second = self.begin(make, None, 0).await?;
-                tokio::time::sleep(Duration::from_millis(nth * 37)).await;
-                first.kill().await;
-                second
-            }
-            _ => {
-                first.kill().await;
-                drop(fault);
-                self.begin(make, None, 0).await?
-            }
+            tokio::time::sleep(Duration::from_millis(nth * 37)).await;
+        }
+        first.kill().await;
+        drop(fault);
+        let second = match beside {
+            Some(second) => second,
+            None => self.begin(make, None, 0).await?,
         };
         let settled = self.settle(&second).await;
-        settled.and(second.end().await).map(|()| reached)
+        match (settled, second.end().await) {
+            // It says itself why it ended.
+            (Err(early), Err(error)) if early.code() == ErrorCode::Closed => Err(error),
+            (settled, ended) => settled.and(ended).map(|()| reached),
+        }
     }
 
     fn fault(&self, point: Point, nth: u64) -> Option<Installed> {
@@ -108,7 +114,15 @@ impl<O: Order> Case<O> {
             Point::AfterCommit => (Rule::on(ApiKey::OffsetCommit), Verdict::SilenceAfter),
             Point::BeforeLetter => (letters(), Verdict::Silence),
             Point::AfterLetter => (letters(), Verdict::SilenceAfter),
-            Point::BeforeEffect | Point::WithinEffect | Point::AfterEffect | Point::OnRevoke => return None,
+            Point::BeforeEvent => (Rule::on(ApiKey::Produce), Verdict::Silence),
+            Point::AfterEvent => (Rule::on(ApiKey::Produce), Verdict::SilenceAfter),
+            Point::BeforeHandler
+            | Point::WithinHandler
+            | Point::AfterHandler
+            | Point::BeforeEffect
+            | Point::WithinEffect
+            | Point::AfterEffect
+            | Point::OnRevoke => return None,
         };
         Some(self.broker.install(rule.nth(nth).then(verdict)))
     }
@@ -125,43 +139,52 @@ impl<O: Order> Case<O> {
         tokio::select! {
             biased;
             () = comes => true,
-            () = self.is_settled() => false,
+            () = self.is_settled(process) => false,
             () = tokio::time::sleep(REACHED) => false,
         }
     }
 
+    /// A second process beside the first one. None: its store serves one process, and the first one has it.
+    async fn beside(&self, make: &Make<'_, O>) -> Result<Option<Process>> {
+        match self.begin_at_once(make, None, 0).await {
+            Err(error) if error.code() == ErrorCode::StoreLocked => Ok(None),
+            begun => begun.map(Some),
+        }
+    }
+
     async fn begin(&self, make: &Make<'_, O>, point: Option<Point>, nth: u64) -> Result<Process> {
+        opened(async || self.begin_at_once(make, point, nth).await).await
+    }
+
+    async fn begin_at_once(&self, make: &Make<'_, O>, point: Option<Point>, nth: u64) -> Result<Process> {
         let (life, stop) = (Life::new(), CancellationToken::new());
         let arm = Arm::new(life.clone(), point, nth, self.refused.clone());
-        let by = Instant::now() + SETTLED;
-        let consumer = loop {
-            match make(life.config(&self.config), self.group, arm.clone()).await {
-                // The thread of a store may hold its file for a moment after its process has died.
-                Err(error) if error.code() == ErrorCode::StoreLocked && Instant::now() < by => {
-                    tokio::time::sleep(LOOK).await;
-                }
-                made => break made?,
-            }
-        };
+        let consumer = make(life.config(&self.config), self.group, arm.clone()).await?;
         let run = tokio::spawn(consumer.run(stop.clone().cancelled_owned()));
-        Ok(Process { life, stop, run })
+        Ok(Process { life, arm, stop, run })
     }
 
     async fn settle(&self, process: &Process) -> Result<()> {
         let late = || {
             let missing: Vec<_> = (0..PARTITIONS).filter(|partition| !self.is_read(*partition)).collect();
-            Error::new(ErrorCode::Timeout, format!("partitions {missing:?} were not settled within {SETTLED:?}"))
+            let what = match missing.is_empty() {
+                true => "replays that were requested".to_owned(),
+                false => format!("partitions {missing:?}"),
+            };
+            Error::new(ErrorCode::Timeout, format!("{what} were not settled within {SETTLED:?}"))
         };
         tokio::select! {
             biased;
-            () = self.is_settled() => Ok(()),
+            () = self.is_settled(process) => Ok(()),
             () = process.ended() => Err(Error::new(ErrorCode::Closed, "the consumer ended by itself")),
             () = tokio::time::sleep(SETTLED) => Err(late()),
         }
     }
 
-    async fn is_settled(&self) {
-        while !(0..PARTITIONS).all(|partition| self.is_read(partition)) {
+    /// Waits until each order is settled, and each replay that was requested.
+    async fn is_settled(&self, process: &Process) {
+        let is_read = || (0..PARTITIONS).all(|partition| self.is_read(partition));
+        while !is_read() || !matches!(process.arm.is_asked().await, Ok(false)) {
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -171,7 +194,7 @@ impl<O: Order> Case<O> {
         end == 0 || self.broker.committed(self.group, O::TOPIC, partition) == Some(end)
     }
 
-    /// Whether the handler refused the order.
+    /// Whether a handler refused the order.
     pub(super) fn is_refused(&self, identity: &str) -> bool {
         self.refused.has(identity)
     }

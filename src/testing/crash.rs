@@ -6,6 +6,7 @@
 //!                           Flaw <-- not once -- count(order): effects in your world <-+-- once --> Survived
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,11 +17,12 @@ use futures::future::BoxFuture;
 use super::arm::{Arm, ArmedHandler, Point};
 use super::armed_store::ArmedStore;
 use super::case::{Case, Make};
-use crate::Error;
 use crate::config::ClientConfig;
 use crate::consumer::{Concurrency, Handler, OrderConsumer};
 use crate::order::{Identity, Order, Source};
-use crate::store::Store;
+use crate::place::TopicId;
+use crate::store::{EventId, Store, Topic};
+use crate::{Error, ErrorCode, Result};
 
 /// The group of the consumers that are killed. A store that is tested must belong to it.
 pub const CRASH_GROUP: &str = "crash-test";
@@ -31,7 +33,7 @@ const MOST_ORDERS: usize = 10_000;
 /// Begins a crash test with these orders. An order without identity is given one.
 ///
 /// Put the test on tokio's paused clock (`#[tokio::test(start_paused = true)]`): sessions of several seconds then end at
-/// once. A store with threads or sockets of its own needs the real clock.
+/// once. A handler with threads or sockets of its own needs the real clock.
 ///
 /// A handler that books under the order's identity passes:
 ///
@@ -103,17 +105,42 @@ const MOST_ORDERS: usize = 10_000;
 /// ```
 pub fn crash<O: Order>(orders: impl IntoIterator<Item = O>) -> Crash<O> {
     let orders = orders.into_iter().take(MOST_ORDERS).collect();
-    Crash { orders, seeds: 0..2, points: Point::ALL.to_vec(), concurrency: Concurrency::default() }
+    let (points, concurrency) = (Point::ALL.to_vec(), Concurrency::default());
+    Crash { orders, seeds: 0..2, points, concurrency, replays: false }
 }
 
 /// A crash test that is being put together.
 #[derive(Clone, Debug)]
-#[must_use = "nothing is tested until `handler` or `store` is awaited"]
+#[must_use = "nothing is tested until `handler`, `store` or `store_handler` is awaited"]
 pub struct Crash<O> {
     orders: Vec<O>,
     seeds: Range<u64>,
     points: Vec<Point>,
-    concurrency: Concurrency,
+    pub(super) concurrency: Concurrency,
+    replays: bool,
+}
+
+/// What is tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// A handler that has its effects elsewhere.
+    Handler,
+    /// A store.
+    Store,
+    /// A handler in a store's transaction.
+    StoreHandler,
+}
+
+impl Subject {
+    /// How often a consumer with so many orders comes to a point for certain.
+    fn most(self, point: Point, orders: usize) -> u64 {
+        match self {
+            Self::Handler => orders as u64 / 2,
+            Self::StoreHandler if point.is_call() => orders as u64 / 2,
+            // A store is given all that is ready at once: there may be no second time.
+            Self::Store | Self::StoreHandler => 1,
+        }
+    }
 }
 
 impl<O: Order> Crash<O> {
@@ -132,6 +159,13 @@ impl<O: Order> Crash<O> {
     /// How many orders the handler is given at once. Default: one of each partition.
     pub fn concurrency(mut self, concurrency: Concurrency) -> Self {
         self.concurrency = concurrency;
+        self
+    }
+
+    /// Has dead letters and refusals replayed when all else is settled, with another crash at the same point amid that. Only
+    /// for [`Crash::store_handler`], on stores with [replays](crate::store::Replays). Default: they are left where they are.
+    pub fn replays(mut self) -> Self {
+        self.replays = true;
         self
     }
 
@@ -154,7 +188,7 @@ impl<O: Order> Crash<O> {
     where
         W: Send + Sync,
     {
-        let (concurrency, most) = (self.concurrency, self.orders.len() as u64 / 2);
+        let concurrency = self.concurrency;
         let make = |world: &W, config, group: &'static str, arm: Arc<Arm>| {
             let armed = ArmedHandler { inner: handler(world), arm };
             async move {
@@ -162,7 +196,8 @@ impl<O: Order> Crash<O> {
             }
             .boxed()
         };
-        self.every_case(outside, (make, most), count).await
+        let count = async |world: &W, identity: &str| count(world, identity);
+        self.every_case(outside, (Subject::Handler, make), async |_: &W, _: &[EventId]| Ok(None), count).await
     }
 
     /// Tests a store of your own. `open` opens it for one process, under the group [`CRASH_GROUP`], in the world that
@@ -176,14 +211,12 @@ impl<O: Order> Crash<O> {
     pub async fn store<W, S: Store<O>>(
         self,
         outside: impl Fn() -> W,
-        open: impl Fn(&W) -> crate::Result<S> + Send + Sync,
+        open: impl Fn(&W) -> Result<S> + Send + Sync,
         count: impl Fn(&W, &str) -> u64,
     ) -> Result<Survived, Flaw>
     where
         W: Send + Sync,
     {
-        // A store is given all that is ready at once: there may be no second time.
-        let most = 1;
         let make = |world: &W, config, group: &'static str, arm: Arc<Arm>| {
             let opened = open(world);
             async move {
@@ -192,26 +225,31 @@ impl<O: Order> Crash<O> {
             }
             .boxed()
         };
-        self.every_case(outside, (make, most), count).await
+        let count = async |world: &W, identity: &str| count(world, identity);
+        self.every_case(outside, (Subject::Store, make), async |_: &W, _: &[EventId]| Ok(None), count).await
     }
 
-    async fn every_case<W: Send + Sync>(
+    /// `again` requests replays and says what is open then, where a store knows.
+    pub(super) async fn every_case<W: Send + Sync>(
         self,
         outside: impl Fn() -> W,
-        (make, most): (
-            impl Fn(&W, ClientConfig, &'static str, Arc<Arm>) -> BoxFuture<'static, crate::Result<OrderConsumer<O>>>
-            + Send
-            + Sync,
-            u64,
+        (subject, make): (
+            Subject,
+            impl Fn(&W, ClientConfig, &'static str, Arc<Arm>) -> BoxFuture<'static, Result<OrderConsumer<O>>> + Send + Sync,
         ),
-        count: impl Fn(&W, &str) -> u64,
+        again: impl AsyncFn(&W, &[EventId]) -> Result<Option<BTreeSet<EventId>>>,
+        count: impl AsyncFn(&W, &str) -> u64,
     ) -> Result<Survived, Flaw> {
         let mut survived = Survived { cases: 0, reached: Vec::new() };
+        let has = |point: &Point| subject == Subject::StoreHandler || !point.is_within_store();
+        let points: Vec<Point> = self.points.iter().copied().filter(has).collect();
         for seed in self.seeds.clone() {
-            for point in self.points.clone() {
+            for point in points.iter().copied() {
                 let world = outside();
                 let made = |config, group, arm: Arc<Arm>| make(&world, config, group, arm);
-                let reached = self.case((seed, point, most), &made, |identity| count(&world, identity)).await?;
+                let again = async |ids: &[EventId]| again(&world, ids).await;
+                let count = async |identity: &str| count(&world, identity).await;
+                let reached = self.case((seed, point, subject), &made, again, count).await?;
                 survived.cases += 1;
                 survived.reached.extend(reached.then_some(point));
             }
@@ -221,19 +259,34 @@ impl<O: Order> Crash<O> {
 
     async fn case(
         &self,
-        (seed, point, most): (u64, Point, u64),
+        (seed, point, subject): (u64, Point, Subject),
         make: &Make<'_, O>,
-        count: impl Fn(&str) -> u64,
+        again: impl AsyncFn(&[EventId]) -> Result<Option<BTreeSet<EventId>>>,
+        count: impl AsyncFn(&str) -> u64,
     ) -> Result<bool, Flaw> {
-        let nth = fastrand::Rng::with_seed(seed).u64(1..=most.max(1));
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let nth = chance.u64(1..=subject.most(point, self.orders.len()).max(1));
         let flaw = |story: String, cause: Option<Error>| Flaw { seed, point, nth, story, cause };
         let broken = |error: Error| flaw(error.to_string(), Some(error));
         let case = Case::start(self.identified(seed), CRASH_GROUP).await.map_err(broken)?;
-        let reached = case.run(make, point, nth).await.map_err(broken)?;
+        let mut reached = case.run(make, point, nth).await.map_err(broken)?;
+        let named = case.orders.iter().filter_map(Order::identity).map(|identity| (event_id::<O>(identity), identity));
+        let (ids, identities): (Vec<_>, Vec<_>) = named.map(|(id, identity)| (id, identity.to_string())).unzip();
+        let mut open = again(&ids).await.map_err(broken)?;
+        if self.replays {
+            let replayed = open.as_ref().ok_or_else(|| broken(no_replays()))?;
+            if !replayed.is_empty() {
+                reached |= case.run(make, point, chance.u64(1..=2)).await.map_err(broken)?;
+                open = again(&ids).await.map_err(broken)?;
+            }
+        }
         let letters = case.letters();
-        for identity in case.orders.iter().filter_map(Order::identity).map(ToString::to_string) {
-            let set_aside = letters.contains(&identity) || case.is_refused(&identity);
-            let (times, expected) = (count(&identity), u64::from(!set_aside));
+        for (id, identity) in ids.iter().zip(identities) {
+            let set_aside = match &open {
+                Some(open) => open.contains(id),
+                None => letters.contains(&identity) || case.is_refused(&identity),
+            };
+            let (times, expected) = (count(&identity).await, u64::from(!set_aside));
             if times != expected {
                 let what = if set_aside { "was refused or became a dead letter, and " } else { "" };
                 return Err(flaw(format!("the order {identity} {what}took effect {times} times"), None));
@@ -255,6 +308,15 @@ impl<O: Order> Crash<O> {
         });
         orders.collect()
     }
+}
+
+/// The name of what the store sets aside of an order with this identity.
+fn event_id<O: Order>(identity: &Identity) -> EventId {
+    EventId::of(Some(identity), &Topic::new(TopicId::NONE, O::TOPIC), 0, 0)
+}
+
+fn no_replays() -> Error {
+    Error::new(ErrorCode::ConfigUnsupported, "the store has no replays of dead letters: `Crash::replays` asks for them")
 }
 
 /// What a crash test went through without a flaw.

@@ -8,7 +8,9 @@ mod armed_store;
 mod case;
 mod crash;
 mod drive;
+mod in_store;
 mod life;
+mod pace;
 #[cfg(test)]
 mod tests;
 
