@@ -273,12 +273,13 @@ impl Claim {
     fn begun(&self, topic: &Topic, position: &Position) -> Committed {
         let (offset, leader_epoch, name) = (position.next, position.leader_epoch, self.own.clone());
         let (version, topic, tripped) = (position.version, Some(topic.id), position.tripped);
-        Committed { offset, leader_epoch, text: Note::Store { name, version, topic, tripped }.write(offset) }
+        let note = Note::Store { name, version, topic, tried: position.tried.clone(), tripped };
+        Committed { offset, leader_epoch, text: note.write(offset) }
     }
 
     fn not_begun(&self, offset: i64, leader_epoch: i32) -> Committed {
         let (name, version) = (self.own.clone(), NOT_BEGUN);
-        let text = Note::Store { name, version, topic: None, tripped: None }.write(offset);
+        let text = Note::Store { name, version, topic: None, tried: Vec::new(), tripped: None }.write(offset);
         Committed { offset, leader_epoch, text }
     }
 }

@@ -182,10 +182,12 @@ impl<O: Order, S: Store<O>> Positions for StorePositions<O, S> {
                 if own.is_none() && is_not_begun(committed) {
                     positions.insert(*partition, self.begin_adopted(topic, *partition, committed).await?);
                 }
-                if let (Some(own), Note::Store { tripped, .. }) =
+                if let (Some(own), Note::Store { tried, tripped, .. }) =
                     (positions.get_mut(partition), Note::read(&committed.text, committed.offset))
                 {
-                    own.tripped = tripped.filter(|offset| *offset >= own.next);
+                    let is_open = |offset: i64| offset >= own.next && !own.settled.contains(offset);
+                    own.tried = tried.into_iter().filter(|tried| is_open(tried.offset)).collect();
+                    own.tripped = tripped.filter(|offset| is_open(*offset));
                 }
             }
             Ok(positions)

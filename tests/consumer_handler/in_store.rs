@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use orderflow::ErrorCode;
 use orderflow::consumer::{Concurrency, Delivered, Failure, InventoryConsumer, Outcome, StoreHandler, Summary};
@@ -177,6 +177,56 @@ async fn what_was_settled_beyond_an_order_that_waits_is_not_handled_again_after_
     let summary = settle(&broker, reopened(&shop).await, handler.clone()).await.unwrap();
     assert_eq!((summary.applied, handler.calls.load(Ordering::Relaxed)), (10, 10));
     assert_booked(&broker, &shop.path(), 0..70).await;
+    broker.shutdown().await;
+}
+
+/// Notes which try it is of order 0, and never gets it done.
+#[derive(Clone, Default)]
+struct Tries(Arc<Mutex<Vec<u32>>>);
+
+impl StoreHandler<InventoryOrder> for Tries {
+    async fn handle(&self, order: Delivered<InventoryOrder>, _: &mut Overlay) -> Result<Outcome, Failure> {
+        if crate::number(&order) != 0 {
+            return Ok(Outcome::Done);
+        }
+        self.0.lock().unwrap().push(order.attempt());
+        Ok(Outcome::Retry(Duration::from_secs(if order.attempt().is_multiple_of(2) { 3_600 } else { 0 })))
+    }
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_counting_the_tries_of_an_order_whose_store_has_a_handler() {
+    let (broker, shop, tries) = (broker(1).await, Shop::new(), Tries::default());
+    write(&broker, 0, &entries(0..7));
+    let settings = [("handler.retry.attempts", "5"), ("handler.retry.total.ms", "86400000")];
+    let settings = settings.into_iter().fold(config(&broker), |config, (key, value)| config.set(key, value).unwrap());
+    // One run that is stopped, one that is killed when it has committed.
+    for (tried, is_killed) in [(2, false), (4, true)] {
+        let builder = InventoryConsumer::builder(&settings).store(reopened(&shop).await).handler(tries.clone());
+        let consumer = builder.concurrency(Concurrency::PerKey(8)).build().await.unwrap();
+        let control = consumer.control();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let run = tokio::spawn(consumer.run(async { drop(stopped.await) }));
+        until_async("it waits", SOON, async || (tries.0.lock().unwrap().len() == tried).then_some(())).await;
+        settled(&control, if tried == 2 { 6 } else { 0 }).await;
+        if is_killed {
+            let note = format!(" tried 0x{tried}@");
+            let told = || broker.committed_text("inventory", TOPIC, 0).is_some_and(|text| text.contains(&note));
+            until_async("it is told", SOON, async || told().then_some(())).await;
+            run.abort();
+            assert!(run.await.unwrap_err().is_cancelled());
+        } else {
+            stop.send(()).unwrap();
+            tokio::time::timeout(SOON, run).await.unwrap().unwrap().unwrap();
+        }
+    }
+    let builder = InventoryConsumer::builder(&settings).store(reopened(&shop).await).handler(tries.clone());
+    let last = builder.limit(1).build().await.unwrap().run(std::future::pending());
+    assert_eq!(tokio::time::timeout(SOON, last).await.expect("the tries end").unwrap().dead_letters, 1);
+    assert_eq!(*tries.0.lock().unwrap(), [1, 2, 3, 4, 5]);
+    let letter = letters(&shop.path()).await.remove(0);
+    assert_eq!((&*letter.code, letter.attempts, letter.offset), ("HND-EXHAUSTED", 5, Some(0)));
+    shop.assert_holds(6, 0).await;
     broker.shutdown().await;
 }
 

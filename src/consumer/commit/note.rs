@@ -3,12 +3,13 @@
 //! With a store it names the store, the version of its position and the topic's identity, so that a second store of one group
 //! is noticed, and a copy of the store that is older than this. Without one it names the topic's identity, so that a topic made anew is not begun at the
 //! old one's offset (rule R11), and the offsets that are settled beyond the position, so that a restart
-//! repeats fewer orders; and the orders that were tried before, so that one that fails or is too slow for every member is not
-//! passed round for ever. Both say which record tripped the partition's breaker, so that a restart does not set aside more.
+//! repeats fewer orders. Both say which orders a handler was given before, so that one that fails or is too slow for every member
+//! is not passed round for ever, and which record tripped the partition's breaker, so that a restart does not set aside more.
 //!
 //! ```text
 //!  of1 store redb:0123… 57 in 8a3f…
 //!  of1 store redb:0123… 57 in 8a3f… open 0   (the record at the position tripped the breaker)
+//!  of1 store redb:0123… 57 in 8a3f… tried 0x2@17…   (its handler was given the order at the position twice; it failed first then)
 //!  of1 topic 8a3f… settled 2+1,4+10      (after 2 more, 1 is settled; after 4 more, another 10)
 //!  of1 topic 8a3f… tried 0x2,5x1@17…     (the order at the position was tried twice, the fifth after it once; it failed then)
 //!  of1 topic 8a3f… tried 0x2@17…+4200    (twice; it failed first then, and again after 4.2 s of being tried)
@@ -38,9 +39,9 @@ const MOST_TRIED: usize = 64;
 pub(crate) enum Note {
     /// Nothing of ours.
     None,
-    /// A store holds the position, in this version and in the topic of this identity, and the record at this offset tripped
-    /// the breaker.
-    Store { name: String, version: u64, topic: Option<TopicId>, tripped: Option<i64> },
+    /// A store holds the position, in this version and in the topic of this identity, its handler was given these orders, and
+    /// the record at this offset tripped the breaker.
+    Store { name: String, version: u64, topic: Option<TopicId>, tried: Vec<Tried>, tripped: Option<i64> },
     /// The position is in the topic of this identity, these offsets beyond it are settled, these orders were tried, and the
     /// record at this offset tripped the breaker.
     Topic { id: TopicId, settled: Settled, tried: Vec<Tried>, tripped: Option<i64> },
@@ -51,13 +52,14 @@ impl Note {
     pub(crate) fn write(&self, next: i64) -> String {
         match self {
             Self::None => String::new(),
-            Self::Store { name, version, topic, tripped } => {
+            Self::Store { name, version, topic, tried, tripped } => {
                 let mut text = format!("{STORE}{name} {version}");
                 if let Some(id) = topic {
                     text.push_str(IN);
                     text.push_str(&id.to_string());
                 }
                 write_open(*tripped, next, &mut text);
+                write_tried(tried, next, &mut text);
                 text
             }
             Self::Topic { id, settled, tried, tripped } => {
@@ -81,13 +83,14 @@ impl Note {
 }
 
 fn read_store(text: &str, next: i64) -> Option<Note> {
+    let (text, tried) = split_tried(text, next)?;
     let (text, tripped) = read_open(text, next)?;
     let (text, topic) = match text.split_once(IN) {
         Some((text, id)) => (text, Some(read_id(id)?)),
         None => (text, None),
     };
     let (name, version) = text.rsplit_once(' ')?;
-    Some(Note::Store { name: name.to_owned(), version: version.parse().ok()?, topic, tripped })
+    Some(Note::Store { name: name.to_owned(), version: version.parse().ok()?, topic, tried, tripped })
 }
 
 fn read_topic(text: &str, next: i64) -> Option<Note> {
@@ -95,10 +98,7 @@ fn read_topic(text: &str, next: i64) -> Option<Note> {
         Some((text, pairs)) => (text, read_settled(pairs, next)?),
         None => (text, Settled::new()),
     };
-    let (id, tried) = match text.split_once(TRIED) {
-        Some((id, pairs)) => (id, read_tried(pairs, next)?),
-        None => (text, Vec::new()),
-    };
+    let (id, tried) = split_tried(text, next)?;
     let (id, tripped) = read_open(id, next)?;
     Some(Note::Topic { id: read_id(id)?, settled, tried, tripped })
 }
@@ -135,6 +135,12 @@ fn write_tried(tried: &[Tried], next: i64, text: &mut String) {
         };
         separator = ",";
     }
+}
+
+/// What stands before the word, and the orders behind it.
+fn split_tried(text: &str, next: i64) -> Option<(&str, Vec<Tried>)> {
+    let Some((text, pairs)) = text.split_once(TRIED) else { return Some((text, Vec::new())) };
+    Some((text, read_tried(pairs, next)?))
 }
 
 fn read_tried(pairs: &str, next: i64) -> Option<Vec<Tried>> {
@@ -187,13 +193,19 @@ mod tests {
 
     #[test]
     fn a_store_is_recognised_by_its_name() {
-        let note = |topic, tripped| Note::Store { name: "redb:0123".into(), version: 57, topic, tripped };
+        let note_of =
+            |topic, tripped, tried| Note::Store { name: "redb:0123".into(), version: 57, topic, tried, tripped };
+        let note = |topic, tripped| note_of(topic, tripped, Vec::new());
+        let failing_for = Duration::from_millis(40);
+        let tried = vec![Tried { offset: 11, times: 3, first_failed: Some(7), failing_for }];
         let id = format!("in {}", "8a".repeat(16));
         for (note, rest) in [
             (note(None, None), String::new()),
             (note(Some(ID), None), format!(" {id}")),
             (note(None, Some(11)), " open 2".to_owned()),
             (note(Some(ID), Some(11)), format!(" {id} open 2")),
+            (note_of(Some(ID), None, tried.clone()), format!(" {id} tried 2x3@7+40")),
+            (note_of(Some(ID), Some(9), tried), format!(" {id} open 0 tried 2x3@7+40")),
         ] {
             let text = format!("of1 store redb:0123 57{rest}");
             assert_eq!(note.write(9), text);
@@ -241,7 +253,18 @@ mod tests {
             "1",
         ];
         let mut texts: Vec<String> = damaged.iter().map(|rest| format!("of1 topic {hex} {rest}")).collect();
-        texts.extend(["", "hello", "of1 store x", "of1 topic 8a", "of1 topic +1+1"].map(str::to_owned));
+        texts.extend(
+            [
+                "",
+                "hello",
+                "of1 store x",
+                "of1 store x 7 tried ",
+                "of1 store x 7 tried 1x1@",
+                "of1 topic 8a",
+                "of1 topic +1+1",
+            ]
+            .map(str::to_owned),
+        );
         for text in texts {
             assert_eq!(Note::read(&text, 0), Note::None, "{text}");
         }
@@ -275,7 +298,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 topic (8a){16}( open [0-9-]{0,20})?( tried [0-9x@+,]{0,20})?( settled [0-9+,]{0,60})?") {
+        fn no_text_can_hurt(text in ".{0,60}", pairs in "of1 (topic (8a){16}|store x 7)( open [0-9-]{0,20})?( tried [0-9x@+,]{0,20})?( settled [0-9+,]{0,60})?") {
             let _ = Note::read(&text, i64::MAX - 3);
             let _ = Note::read(&pairs, i64::MAX - 3);
         }

@@ -214,7 +214,8 @@ impl<O: Order> Within<O> {
     /// Where a partition stands, as it is committed (rule R10).
     pub(super) fn standing(&self, row: &Row) -> Committed {
         let (name, version) = (self.store.name().to_owned(), row.stored.version);
-        let note = Note::Store { name, version, topic: Some(row.origin.id), tripped: row.breaker.undecided() };
+        let (tried, tripped) = (row.tries.unsettled(&row.ledger), row.breaker.undecided());
+        let note = Note::Store { name, version, topic: Some(row.origin.id), tried, tripped };
         let (offset, leader_epoch) = (row.stored.next, row.stored.leader_epoch);
         Committed { offset, leader_epoch, text: note.write(offset) }
     }

@@ -79,7 +79,8 @@ impl<O: Order, S: Store<O>> StoreDispatch<O, S> {
         let (offset, leader_epoch, version) = (row.position.next, row.position.leader_epoch, row.position.version);
         let (name, tripped) = (self.store.identity().name.clone(), row.breaker.undecided());
         let topic = self.topic.as_ref().map(|topic| topic.id);
-        Some(Committed { offset, leader_epoch, text: Note::Store { name, version, topic, tripped }.write(offset) })
+        let note = Note::Store { name, version, topic, tried: Vec::new(), tripped };
+        Some(Committed { offset, leader_epoch, text: note.write(offset) })
     }
 
     pub(super) fn show_lag(&self, partition: i32) {
