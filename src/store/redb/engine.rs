@@ -149,6 +149,7 @@ impl<E: Effect> Engine<E> {
     }
 
     fn set_handled(&mut self, is_handled: bool) -> Result<()> {
+        self.check()?;
         if self.memory.handled == is_handled {
             return Ok(());
         }

@@ -102,7 +102,7 @@ impl OpenLetters {
 }
 
 /// Whether it is an update whose delivery is not there yet.
-fn is_early(letter: &Letter) -> bool {
+pub(super) fn is_early(letter: &Letter) -> bool {
     letter.is_open() && letter.about == About::Update && letter.code == UNKNOWN
 }
 

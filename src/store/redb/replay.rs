@@ -10,6 +10,7 @@
 //! What is replayed is accounted for under a topic of its own that no topic of Kafka can be called: so the audit adds up.
 
 use super::effect::{Effect, Settles};
+use super::letters::is_early;
 use super::tables::bytes_of;
 use super::transaction::{Here, Settling};
 use crate::Result;
@@ -46,6 +47,8 @@ struct Tried {
     letter: Letter,
     /// How often, this time.
     tries: u32,
+    /// With another value than its record's.
+    is_mended: bool,
 }
 
 impl<E: Effect> Settling<'_, '_, E> {
@@ -147,12 +150,13 @@ impl<E: Effect> Settling<'_, '_, E> {
         let Some(original) = kept.map(|row| decode_original(&row)).transpose()? else {
             return Ok((Replayed::Fail, "its record is not kept any more".to_owned()));
         };
+        let is_mended = request.value.is_some();
         let again = value_again(&original, request.value.as_deref()).and_then(|value| match letter.about {
             About::Order => E::Order::decode(value).map(Again::Order),
             About::Update => DeliveryUpdate::decode(value).map(Again::Update),
         });
         let (tries, said) = request.reply.map_or((1, None), |reply| (reply.tries, Some(reply.said)));
-        let tried = Tried { id, letter, tries };
+        let tried = Tried { id, letter, tries, is_mended };
         match (again, said) {
             (Err(violation), _) => self.fail_again(tried, violation.code().as_str(), violation.to_string()),
             (Ok(_), Some(Said::SetAside(code, reason))) => self.fail_again(tried, &code, reason),
@@ -167,7 +171,7 @@ impl<E: Effect> Settling<'_, '_, E> {
         (again, said): (&Again<E::Order>, Option<Said>),
         row: &mut LedgerWriter,
     ) -> Result<(Replayed, String)> {
-        let Tried { id, letter, tries } = tried;
+        let Tried { id, letter, tries, is_mended } = tried;
         let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
         let (identity, timestamp) = (identity.as_ref(), letter.timestamp);
         // A refusal's identity is in the set already: only a replay reopens it.
@@ -175,7 +179,8 @@ impl<E: Effect> Settling<'_, '_, E> {
             self.desk().resolve(id)?;
             return Ok((Replayed::Duplicate, "an order of this identity was settled before".to_owned()));
         }
-        let refused = |letter| Tried { id, letter: Letter { kind: DeadLetterKind::Refused, ..letter }, tries };
+        let refused =
+            |letter| Tried { id, letter: Letter { kind: DeadLetterKind::Refused, ..letter }, tries, is_mended };
         let overlay = match said {
             Some(Said::Refuse(code)) => return self.fail_again(refused(letter), &code, REFUSED.to_owned()),
             Some(Said::Done(overlay)) => Some(overlay),
@@ -204,12 +209,17 @@ impl<E: Effect> Settling<'_, '_, E> {
         }
     }
 
-    /// It stays open; its first origin stays, and its attempts add up.
+    /// It stays open; its first origin stays, and its attempts add up. A record that waits for its delivery goes on waiting,
+    /// whatever is wrong with a mended value.
     fn fail_again(&mut self, tried: Tried, code: &str, reason: String) -> Result<(Replayed, String)> {
-        let Tried { id, letter, tries } = tried;
+        let Tried { id, letter, tries, is_mended } = tried;
         let sentence = format!("{code}: {reason}");
+        let (code, reason) = match is_mended && is_early(&letter) {
+            true => (letter.code, letter.reason),
+            false => (code.to_owned(), reason),
+        };
         let letter = Letter {
-            code: code.to_owned(),
+            code,
             reason,
             attempts: letter.attempts.saturating_add(tries),
             failed: (letter.failed.0, self.now),

@@ -1,8 +1,9 @@
 //! A store that crashes at every single operation of its disk, and is opened again.
 //!
 //! After each crash everything that the store shows must be what an undisturbed store showed after some step: positions,
-//! settled sets, stock or deliveries, movements, dead letters, outbox. One that shows a position without its effect, or
-//! an effect without its position, shows a picture that never was.
+//! settled sets, stock or deliveries, movements, dead letters, what is requested of them, rows of a handler's own, outbox. One
+//! that shows a position without its effect, an effect without its position, or a replay without all that it settles, shows a
+//! picture that never was.
 //!
 //! ```text
 //!  CRASH_SEEDS=50 cargo test --lib store::redb::tests::crash       more ways to lose what was not synced
@@ -45,6 +46,8 @@ async fn undisturbed<E: Effect>(order: fn(u64) -> E::Order) -> Expected {
         pictures.push(picture(&store).await.unwrap());
     }
     let operations = disk.operations() - before;
+    let own = pictures.last().map_or(0, Picture::own_rows);
+    assert!(own > 2, "{own} replays were applied with what a handler adds");
     store.close().await.unwrap();
     Expected { pictures, answers, operations }
 }
@@ -68,14 +71,12 @@ async fn until_it_fails<E: Effect>(disk: &Disk, order: fn(u64) -> E::Order) -> u
 async fn comes_back<E: Effect>(disk: Disk, done: usize, expected: &Expected, order: fn(u64) -> E::Order, case: &str) {
     let store = open::<E>(&disk).unwrap();
     let shown = picture(&store).await.unwrap_or_else(|error| panic!("{case}: {error}"));
-    let is_one_more = expected.pictures.get(done + 1) == Some(&shown);
-    assert!(
-        is_one_more || expected.pictures[done] == shown,
-        "{case}: {done} steps were answered, and nobody has seen this: {shown:#?}"
-    );
+    let is_as_before = expected.pictures[done] == shown;
+    let is_one_more = !is_as_before && expected.pictures.get(done + 1) == Some(&shown);
+    assert!(is_one_more || is_as_before, "{case}: {done} steps were answered, and nobody has seen this: {shown:#?}");
     for (at, step) in steps(BATCHES).into_iter().enumerate().skip(done) {
         // The step in doubt is taken again as the consumer does it: a batch with its tokens, the rest if need be.
-        if at == done && is_one_more && !matches!(step, Step::Batch(_) | Step::Moved(_)) {
+        if at == done && is_one_more && !matches!(step, Step::Batch(_) | Step::Moved(_) | Step::Copied(_)) {
             continue;
         }
         let answer = take::<E>(&store, step, order).await.unwrap();

@@ -14,10 +14,14 @@ use super::disk::Disk;
 use crate::order::{DeliveryUpdate, Identity, Order, Source, Status};
 use crate::place::TopicId;
 use crate::store::{
-    ALL_SHARDS, Applied, BackOffice, Batch, DeadLetter, Done, Entry, EventId, Leases, Mark, Operation, Original, Part,
-    Position, Query, Rehearsal, Row, SetAside, Settled, Store, Tidings, Topic, Waiting, Work,
+    ALL_SHARDS, Applied, BackOffice, Batch, DeadLetter, Done, Entry, EventId, Leases, Mark, Operation, Original,
+    Overlay, Part, Position, Query, Rehearsal, Reply, Requested, Row, Said, SetAside, Settled, Store, Text, Tidings,
+    Topic, Waiting, Work,
 };
 use crate::{Error, ErrorCode, Result};
+
+/// A table of the handler's own.
+const OWN: &str = "bookings";
 
 /// How many records a batch has of each partition.
 const RECORDS: u64 = 4;
@@ -35,6 +39,14 @@ pub(super) enum Step {
     Discarded,
     /// Deliveries move, where there are any: by the n-th batch of updates.
     Moved(u64),
+    /// From now on a handler is asked first: replays are requested.
+    Handled,
+    /// A mended copy of the oldest dead letter is tried.
+    Mended,
+    /// The handler answers what is requested first, in the n-th way, and is not heard.
+    Replied(u64),
+    /// All orders of so many batches come once more.
+    Copied(u64),
 }
 
 /// Batches with operators' work between them.
@@ -45,7 +57,13 @@ pub(super) fn steps(batches: u64) -> Vec<Step> {
         3 => Some(Step::Discarded),
         _ => Some(Step::Moved(number / 4)),
     };
-    (0..batches).flat_map(|number| [Some(Step::Batch(number)), between(number)]).flatten().collect()
+    let asked = |number: u64| match number {
+        0..4 => [None; 3],
+        4 => [Step::Handled, Step::Mended, Step::Mended].map(Some),
+        _ => [Step::Replied(number * 2), Step::Mended, Step::Replied(number * 2 + 1)].map(Some),
+    };
+    let all = |number| [Some(Step::Batch(number)), between(number)].into_iter().chain(asked(number));
+    (0..batches).flat_map(all).flatten().chain([Step::Copied(batches)]).collect()
 }
 
 pub(super) fn topic() -> Topic {
@@ -101,6 +119,28 @@ fn entry<O: Order>((partition, offset): (i32, i64), number: u64, order: fn(u64) 
     Entry { offset, timestamp: 1_700_000_000_000 + offset, identity, work }
 }
 
+/// Every identity of these batches again, as orders that can be applied.
+fn copies<O: Order>(batches: u64, order: fn(u64) -> O) -> Batch<O> {
+    let at = i64::try_from(batches * RECORDS).unwrap();
+    let part = |partition: i32| {
+        let again = |offset: i64| {
+            let first = entry((partition, offset), 0, order);
+            let (offset, timestamp) = (at + offset, first.timestamp + at);
+            Entry { offset, timestamp, work: Work::Apply(order(0)), ..first }
+        };
+        let entries: Vec<_> = (0..at).map(again).collect();
+        let (next, settled) = (at + at, Settled::new());
+        Part { partition, expected: batches, token: 6, next, settled, leader_epoch: 0, entries }
+    };
+    Batch { topic: topic(), parts: vec![part(0), part(1)] }
+}
+
+fn value<O: Order>(order: &O) -> Vec<u8> {
+    let mut value = Vec::new();
+    order.encode(&mut value);
+    value
+}
+
 pub(super) fn letter(code: &'static str) -> DeadLetter {
     let original = Original { value: Some(vec![b'{'; 5_000].into()), ..Original::default() };
     DeadLetter { code: code.into(), reason: "it is of no use".into(), attempts: 1, original }
@@ -136,6 +176,18 @@ pub(super) async fn take<E: Effect>(
             let Some(moves) = office(store).moves() else { return Ok(None) };
             return moves.apply(updates(number)).await.map(Some);
         }
+        Step::Copied(batches) => return store.apply(copies(batches, order)).await.map(Some),
+        Step::Handled => office(store).replays().unwrap().set_handled(true).await?,
+        Step::Mended => {
+            let Some(id) = oldest_letter(store).await? else { return Ok(None) };
+            let value = Text::of(&value(&order(3_000)));
+            office(store).operate(Operation::Fix { id, value }).await?;
+        }
+        Step::Replied(number) => {
+            let replays = office(store).replays().unwrap();
+            let Some(row) = replays.requested(&[], 1).await?.pop() else { return Ok(None) };
+            replays.settle(reply(number, &row)).await?;
+        }
         Step::Published => {
             let Waiting { events, spent, .. } = office(store).waiting(Mark::default(), ALL_SHARDS).await?;
             let numbers = spent.into_iter().chain(events.into_iter().map(|event| event.number));
@@ -157,9 +209,27 @@ fn office<O: Order>(store: &RedbStore<O>) -> Arc<dyn BackOffice> {
     store.back_office().unwrap()
 }
 
+/// What a handler says: it is done, with a row and an event of its own, or refuses, or rejects.
+fn reply(number: u64, Requested { id, request, .. }: &Requested) -> Reply {
+    let said = match number % 4 {
+        2 => Said::Refuse("SHP-STILL-NOT".into()),
+        3 => Said::SetAside("HND-REJECTED".into(), "no such street".into()),
+        _ => {
+            let mut overlay = Overlay::default();
+            overlay.put(OWN, id.to_string(), number.to_string());
+            overlay.emit("carrier_bookings", id.to_string(), number.to_string());
+            Said::Done(Box::new(overlay))
+        }
+    };
+    Reply { id: *id, request: *request, tries: 2, said }
+}
+
 async fn oldest_letter<O: Order>(store: &RedbStore<O>) -> Result<Option<EventId>> {
     let rows = store.reader().ask(Query::DeadLetters { all: false }).rows().await?;
-    Ok(rows.into_iter().find_map(|row| if let Row::DeadLetter(row) = row { Some(row.id) } else { None }))
+    Ok(rows.into_iter().find_map(|row| match row {
+        Row::DeadLetter(row) if !row.replayed => Some(row.id),
+        _ => None,
+    }))
 }
 
 /// Everything that a store says of itself, but for the wall clock.
@@ -168,6 +238,14 @@ pub(super) struct Picture {
     pub(super) positions: Vec<(i32, Position)>,
     rows: Vec<Value>,
     outbox: Vec<(u64, String)>,
+    requested: Vec<Requested>,
+}
+
+impl Picture {
+    /// How many rows of a handler's own there are.
+    pub(super) fn own_rows(&self) -> usize {
+        self.rows.iter().filter(|row| row.get("table").is_some()).count()
+    }
 }
 
 pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
@@ -182,6 +260,7 @@ pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
         Query::Movements { orders: Vec::new() },
         Query::DeadLetters { all: true },
         Query::Positions,
+        Query::Own { table: OWN.into() },
         Query::Verify,
     ] {
         // A store of deliveries has no movements.
@@ -200,7 +279,10 @@ pub(super) async fn picture<O: Order>(store: &RedbStore<O>) -> Result<Picture> {
     let waiting = office(store).waiting(Mark::default(), ALL_SHARDS).await?;
     let outbox = waiting.events.into_iter().map(|event| (event.number, format!("{:?}", timeless_event(event.tidings))));
     let outbox = outbox.collect();
-    Ok(Picture { positions, rows, outbox })
+    let requested = office(store).replays().unwrap().requested(&[], usize::MAX).await?;
+    // The number of a request is drawn.
+    let requested = requested.into_iter().map(|row| Requested { request: 0, ..row }).collect();
+    Ok(Picture { positions, rows, outbox, requested })
 }
 
 fn timeless_event(tidings: Tidings) -> Tidings {
