@@ -17,6 +17,7 @@ mod consumers;
 mod dlq;
 mod flight;
 mod follow;
+mod handled;
 mod hostile;
 #[path = "../support/killed.rs"]
 mod killed;
