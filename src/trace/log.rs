@@ -292,3 +292,57 @@ fn not_there(step: &mut StepRow) {
         detail.insert("says".to_owned(), says.into());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Original;
+
+    const STATUS: &str = "delivery_status";
+
+    fn event(key: &str, waits: bool) -> StepRow {
+        let detail = json!({"says": "as its store says", "next": null, "idempotency_key": key, "waits": waits});
+        let (order_id, topic) = ("9".to_owned(), Some(STATUS.to_owned()));
+        StepRow { order_id, step: Step::Announced, at: None, topic, partition: None, offset: None, detail }
+    }
+
+    fn found(offset: i64) -> Found {
+        Found { partition: 1, offset, timestamp: 1_795_132_800_000, original: Original::default() }
+    }
+
+    /// What is said of each event once its topic was read.
+    fn told(events: [StepRow; 3], found_in_log: [(&str, i64); 3]) -> Vec<StepRow> {
+        let mut steps = Steps::default();
+        steps.chain(events);
+        for (key, offset) in found_in_log {
+            assert!(place_event(&mut steps, (STATUS, Some(key)), &found(offset)), "{key}");
+        }
+        steps.iter_mut().for_each(not_there);
+        steps.in_order()
+    }
+
+    #[test]
+    fn an_event_that_waits_is_not_told_as_published_also_where_a_copy_is_in_its_topic() {
+        let events = [event("gone", false), event("there", false), event("waits", true)];
+        let steps = told(events, [("there", 4), ("waits", 5), ("waits", 6)]);
+        let says = |key: &str| {
+            let step = steps.iter().find(|step| step.detail["idempotency_key"] == key).unwrap();
+            (step.detail["says"].as_str().unwrap(), step.offset, step.detail["copies"].as_u64())
+        };
+        assert_eq!(says("there"), ("its event is at delivery_status/1 at offset 4", Some(4), Some(1)));
+        // The first copy has the place.
+        assert_eq!(says("waits"), ("as its store says", Some(5), Some(2)));
+        let (gone, offset, copies) = says("gone");
+        assert!(gone.starts_with("nothing waits, and the topic has no event of it"), "{gone}");
+        assert_eq!((offset, copies), (None, None));
+    }
+
+    #[test]
+    fn an_event_that_no_store_tells_of_has_no_step_to_be_placed_at() {
+        let mut steps = Steps::default();
+        steps.chain([event("one", false)]);
+        for (topic, key) in [(STATUS, Some("other")), ("customer_notifications", Some("one")), (STATUS, None)] {
+            assert!(!place_event(&mut steps, (topic, key), &found(1)), "{topic} {key:?}");
+        }
+    }
+}

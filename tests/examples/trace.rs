@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use orderflow::order::{DeliveryUpdate, Status};
+use orderflow::producer::OrderProducer;
 use serde_json::{Value, json};
 
 use super::support::ndjson;
@@ -84,6 +86,35 @@ fn an_orders_life_is_told_from_both_stores_and_the_topics_while_a_consumer_holds
         let status = example(broker, "orders").args(["status", "-g", "delivery", "--within", "1", "--store"]);
         let status = status.arg(&deliveries).run(WORK).ok();
         assert!(status.stderr.contains("delivery.redb: nothing waits to be relayed"), "{status}");
+    });
+}
+
+#[test]
+fn an_update_of_a_delivery_is_told_where_it_was_written_also_before_it_is_read() {
+    support::on_runtime(async {
+        let broker = DevBroker::start().await.expect("a broker starts");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, file) = (folder.path().join("delivery.redb"), folder.path().join("orders.ndjson"));
+        let order =
+            json!({"order_id": "9", "product_id": "2", "quantity": 4, "type": "delivery", "timestamp": "5/30/2023"});
+        std::fs::write(&file, format!("{order}\n")).expect("it is written");
+        example(&broker, "delivery_producer").arg("-q").arg(&file).run(WORK).ok();
+        example(&broker, "delivery_consumer").args(["-q", "-e", "--store"]).arg(&store).run(WORK).ok();
+        let deliveries = support::example::example("orders").args(["deliveries", "--json", "--store"]).arg(&store);
+        let id = ndjson::parse(deliveries.run(WORK).ok().stdout.lines())[0]["delivery_id"].clone();
+        let update = DeliveryUpdate::new(id.as_str().expect("a name"), Status::Cancelled, "2030-11-24T08:30:00Z");
+        let updates = OrderProducer::<DeliveryUpdate>::connect(&broker.config()).await.expect("a producer");
+        let receipt = updates.send(&update.expect("an update")).await.expect("it is written");
+        updates.close().await.expect("it ends");
+
+        let steps = trace(&broker, "9", &[&store], true);
+        assert_eq!((count(&steps, "written"), count(&steps, "moved")), (2, 0), "{steps:#?}");
+        let last = steps.iter().rfind(|step| step["step"] == "written").expect("the update");
+        let place = (&last["topic"], last["partition"].as_i64(), &last["offset"]);
+        assert_eq!(place, (&json!("delivery_updates"), Some(receipt.partition.into()), &json!(receipt.offset)));
+        assert!(last["detail"]["says"].to_string().contains("an update of its delivery was written to"), "{last}");
+        assert!(last["detail"]["value"].to_string().contains("cancelled"), "{last}");
+        broker.shutdown().await;
     });
 }
 

@@ -89,6 +89,7 @@ pub async fn an_order_is_told_with_all_that_was_applied_and_what_was_set_aside<H
     let steps = trace(&reader, "97537").await;
     let refused = steps.iter().position(|step| step.step == Step::Refused).unwrap();
     assert_eq!((&steps[refused].detail["state"], &steps[refused].detail["next"]), (&json!("replayed"), &Value::Null));
+    assert!(says(&steps[refused]).ends_with("; it was replayed, and applied"), "{:?}", steps[refused]);
     assert_eq!(steps[refused + 1].step, Step::Applied, "{steps:#?}");
     assert_eq!(says(&steps[refused + 1]), "5 of product 9 went out of stock, when its dead letter was replayed");
     assert_eq!(steps[refused + 1].at, None);
