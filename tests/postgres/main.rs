@@ -12,6 +12,7 @@ mod guarded;
 mod home;
 mod own;
 mod pooler;
+mod prints;
 mod protected;
 mod relays;
 mod requested;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         replay_cases!(on_postgres),
         vec![model],
         own::cases(),
+        prints::cases(),
         guarded::cases(),
         relays::cases(),
         requested::cases(),

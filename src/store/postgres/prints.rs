@@ -25,7 +25,13 @@ const STEP: i64 = 1_000;
 /// How many rows of prints are read at once: some 2 MB.
 const PAGE: i64 = 4_096;
 
-const SOME: &str = "SELECT id, orders FROM unprinted JOIN ledger ON id = ledger ORDER BY id LIMIT $1";
+/// The page is taken from `unprinted` alone: left to itself, the server may walk over the whole ledger for each.
+const SOME: &str = "SELECT id, orders
+    FROM (SELECT ledger FROM unprinted WHERE ledger > $1 ORDER BY ledger LIMIT $2) AS page
+    JOIN ledger ON id = page.ledger ORDER BY id";
+const NEWEST: &str = "SELECT id, orders
+    FROM (SELECT ledger FROM unprinted WHERE ledger < $1 ORDER BY ledger DESC LIMIT $2) AS page
+    JOIN ledger ON id = page.ledger ORDER BY id DESC";
 const WRITE: &str = "WITH gone AS (DELETE FROM unprinted WHERE ledger = ANY($1))
                      INSERT INTO prints (ledger, prints) SELECT * FROM unnest($1, $2)";
 const READ: &str = "SELECT ledger, prints FROM prints WHERE ledger < $1 ORDER BY ledger DESC LIMIT $2";
@@ -34,27 +40,28 @@ const ROWS: &str = "SELECT id, orders FROM ledger WHERE id = ANY($1)";
 impl Keeper<Moving> {
     /// Takes the prints of what was scheduled since somebody last looked for a delivery.
     pub(super) async fn take_prints(&self) -> Result<()> {
-        let mut tries = self.base.tries();
+        // The entries of rows that are gone stay in the index for a while, and are not to be passed over by each step.
+        let (mut tries, mut after) = (self.base.tries(), 0);
         loop {
-            let tried = within(&self.base, self.take_some()).await;
+            let tried = within(&self.base, self.take_some(after)).await;
             match tries.judge(tried).await {
-                ControlFlow::Break(Ok(true)) => tries = self.base.tries(),
-                ControlFlow::Break(Ok(false)) => return Ok(()),
+                ControlFlow::Break(Ok(Some(last))) => (tries, after) = (self.base.tries(), last),
+                ControlFlow::Break(Ok(None)) => return Ok(()),
                 ControlFlow::Break(Err(error)) => return Err(error),
                 ControlFlow::Continue(()) => {}
             }
         }
     }
 
-    /// Whether there are more.
-    async fn take_some(&self) -> Result<bool> {
+    /// Takes some behind a row of the ledger. The last of them, if there may be more.
+    async fn take_some(&self, after: i64) -> Result<Option<i64>> {
         let lease = self.base.lease().await?;
-        let done = self.take_on(Link { client: lease.client()? }).await;
+        let done = self.take_on(Link { client: lease.client()? }, after).await;
         self.base.end(lease, done).await
     }
 
-    async fn take_on(&self, link: Link<'_>) -> Result<bool> {
-        let step = [(&STEP as _, Type::INT8)];
+    async fn take_on(&self, link: Link<'_>, after: i64) -> Result<Option<i64>> {
+        let step = [(&after as _, Type::INT8), (&STEP as _, Type::INT8)];
         let ((), _, topics, rows) = futures::try_join!(
             link.plain(self.base.begin()),
             link.rows(LOCK, &[]),
@@ -73,7 +80,7 @@ impl Keeper<Moving> {
             link.run(WRITE, &written).await?;
         }
         link.plain("COMMIT").await?;
-        Ok(rows.len() as i64 == STEP)
+        Ok(numbers.last().copied().filter(|_| rows.len() as i64 == STEP))
     }
 }
 
@@ -93,6 +100,7 @@ fn each_delivery(row: &[u8], topics: &Topics, mut visit: impl FnMut(u32, EventId
 pub(super) async fn search(link: Link<'_>, ids: Vec<EventId>) -> Result<Vec<(EventId, Life)>> {
     let (mut wanted, mut found, mut before) = (Wanted::new(ids), Vec::new(), i64::MAX);
     let topics = Topics::load(link).await?;
+    among_the_newest(link, &topics, (&mut wanted, &mut found)).await?;
     while !wanted.is_empty() {
         let rows = link.rows(READ, &[(&before, Type::INT8), (&PAGE, Type::INT8)]).await?;
         let mut met: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
@@ -116,27 +124,32 @@ pub(super) async fn search(link: Link<'_>, ids: Vec<EventId>) -> Result<Vec<(Eve
             break;
         }
     }
-    if !wanted.is_empty() {
-        among_the_newest(link, &topics, (&mut wanted, &mut found)).await?;
-    }
     Ok(found)
 }
 
-/// What was scheduled since the prints were taken.
+/// What was scheduled since the prints were taken, newest first.
 async fn among_the_newest(
     link: Link<'_>,
     topics: &Topics,
     (wanted, found): (&mut Wanted, &mut Vec<(EventId, Life)>),
 ) -> Result<()> {
-    for row in &link.rows(SOME, &[(&STEP, Type::INT8)]).await? {
-        let (number, mut places) = (get::<i64>(row, 0)?, Vec::new());
-        each_delivery(get(row, 1)?, topics, |place, id| {
-            if !wanted.met(&print_of(id)).is_empty() {
-                places.push(place as usize);
+    let mut before = i64::MAX;
+    while !wanted.is_empty() {
+        let rows = link.rows(NEWEST, &[(&before, Type::INT8), (&STEP, Type::INT8)]).await?;
+        for row in &rows {
+            let mut places = Vec::new();
+            before = get(row, 0)?;
+            each_delivery(get(row, 1)?, topics, |place, id| {
+                if !wanted.met(&print_of(id)).is_empty() {
+                    places.push(place as usize);
+                }
+            })?;
+            for place in places {
+                look_at(topics, (before, get(row, 1)?), place, (wanted, found))?;
             }
-        })?;
-        for place in places {
-            look_at(topics, (number, get(row, 1)?), place, (wanted, found))?;
+        }
+        if (rows.len() as i64) < STEP {
+            break;
         }
     }
     Ok(())
