@@ -34,10 +34,12 @@ use crate::store::rows::{
 use crate::store::standing::Standing;
 use crate::store::{ADOPTED, AppliedSince, BACKFILL, EventId, IdentityRow, PositionRow, Query, Row, Topic};
 
-/// How many rows a page has; one of the ledger has as many more as the last of its rows.
+/// How many rows a page has; one of the ledger has as many more as the last rows of it that were read.
 pub(super) const PAGE_ROWS: i64 = 2_000;
-/// How many rows of the ledger are read at once.
+/// How many rows of the ledger a page looks at, also where none of their orders is asked for.
 const PAGE_LEDGER_ROWS: i64 = 256;
+/// How many rows of the ledger a page reads at once: none of them is read in vain.
+const STEP_LEDGER_ROWS: i64 = 64;
 
 const STOCK: &str = "SELECT product, pieces, movements, last_movement FROM stock
                      WHERE movements > 0 AND product > $1 ORDER BY product LIMIT $2";
@@ -206,19 +208,20 @@ async fn ledger(
         _ => 0,
     };
     let topics = Topics::load(link).await?;
-    let kept = link.rows(LEDGER, &[(&after, Type::INT8), (&PAGE_LEDGER_ROWS, Type::INT8)]).await?;
     let (mut rows, mut looked_at) = (Vec::new(), 0);
-    for row in &kept {
-        if rows.len() as i64 >= PAGE_ROWS {
-            break;
+    while (rows.len() as i64) < PAGE_ROWS && looked_at < PAGE_LEDGER_ROWS {
+        let kept = link.rows(LEDGER, &[(&after, Type::INT8), (&STEP_LEDGER_ROWS, Type::INT8)]).await?;
+        for row in &kept {
+            after = get(row, 0)?;
+            let mut row = LedgerReader::new(get(row, 1)?)?;
+            read(topics.get(row.head().topic)?, &mut row, &mut rows)?;
         }
-        looked_at += 1;
-        after = get(row, 0)?;
-        let mut row = LedgerReader::new(get(row, 1)?)?;
-        read(topics.get(row.head().topic)?, &mut row, &mut rows)?;
+        looked_at += kept.len() as i64;
+        if (kept.len() as i64) < STEP_LEDGER_ROWS {
+            return Ok((rows, None));
+        }
     }
-    let is_last = looked_at == kept.len() && (kept.len() as i64) < PAGE_LEDGER_ROWS;
-    Ok((rows, (!is_last).then_some(Cursor::Ledger(after))))
+    Ok((rows, Some(Cursor::Ledger(after))))
 }
 
 /// Walks over the ledger in the transaction, or over one partition of it.

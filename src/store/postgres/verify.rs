@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::types::Type;
 
 use super::base::Base;
-use super::days::Deliveries;
 use super::effect::Effect;
 use super::link::{Link, count_of, get};
 use super::moves::{known, name_of};
@@ -21,10 +20,11 @@ use super::topics::Topics;
 use crate::Result;
 use crate::order::{InventoryOrder, Order};
 use crate::store::dead_letter::Letter;
-use crate::store::delivery_line::{DeliveryLine, MoveLine};
+use crate::store::delivery_line::DeliveryLine;
 use crate::store::inventory::{Stock, read_movement};
 use crate::store::ledger::Lines;
 use crate::store::life::Life;
+use crate::store::pack::Unpack;
 use crate::store::schedule::date_of_day;
 use crate::store::standing::Standing;
 use crate::store::{Audit, Counts};
@@ -52,12 +52,14 @@ const SCHEDULED: &str = "SELECT count(*) FROM scheduled WHERE ledger_rows <> (SE
 pub(super) async fn verify(base: &Base, link: Link<'_>) -> Result<Audit> {
     let mut auditor = Auditor { link, problems: Vec::new() };
     let counts = if base.identity.order_type == InventoryOrder::TYPE {
-        let counts = auditor.accounts::<Inventory>().await?;
+        let (counts, _) = auditor.accounts(Inventory::skip).await?;
         auditor.stock().await?;
         counts
     } else {
-        let counts = auditor.accounts::<Deliveries>().await?;
-        auditor.days().await?;
+        let mut days = BTreeMap::new();
+        let (counts, moves) =
+            auditor.accounts(|line| DeliveryLine::read(line).map(|it| count(&mut days, it.day))).await?;
+        auditor.days(days, moves).await?;
         counts
     };
     auditor.identities().await?;
@@ -84,8 +86,9 @@ impl Auditor<'_> {
         }
     }
 
-    /// Every offset is accounted for, and the ledger holds what was counted as applied.
-    async fn accounts<E: Effect>(&mut self) -> Result<Counts> {
+    /// Every offset is accounted for, and the ledger holds what was counted as applied. `order` reads what follows the head of
+    /// an order's line. Returns how many moves the ledger has, beside the counts.
+    async fn accounts(&mut self, mut order: impl FnMut(&mut Unpack<'_>) -> Result<()> + Send) -> Result<(Counts, u64)> {
         let topics = Topics::load(self.link).await?;
         let mut accounts: BTreeMap<(u32, i32), Counts> = BTreeMap::new();
         for stand in positions::all(self.link).await? {
@@ -97,13 +100,15 @@ impl Auditor<'_> {
                 self.account(&mut accounts, &topics, at, &Standing::decode(get(&row, 0)?)?)?;
             }
         }
-        let mut applied: HashMap<(u32, i32), u64> = HashMap::new();
+        let (mut applied, mut moves): (HashMap<(u32, i32), u64>, u64) = Default::default();
         each_row(self.link, None, |row| {
-            let lines = applied.entry((row.head().topic, row.head().partition)).or_default();
+            let mut lines = 0;
             while row.line()?.is_some() {
-                row.skip(E::skip)?;
-                *lines += 1;
+                row.skip(&mut order)?;
+                lines += 1;
             }
+            *applied.entry((row.head().topic, row.head().partition)).or_default() += lines;
+            moves += if row.head().lines == Lines::Moves { lines } else { 0 };
             Ok(())
         })
         .await?;
@@ -116,7 +121,7 @@ impl Auditor<'_> {
         for (at, found) in applied {
             self.compare(&format!("orders applied of {}", name(&topics, at)), 0, found);
         }
-        Ok(sum)
+        Ok((sum, moves))
     }
 
     fn account(
@@ -199,22 +204,7 @@ impl Auditor<'_> {
     }
 
     /// Each day has as many deliveries as were scheduled for it and not cancelled.
-    async fn days(&mut self) -> Result<()> {
-        let (mut days, mut moves): (BTreeMap<i32, u64>, u64) = Default::default();
-        each_row(self.link, None, |row| {
-            let lines = row.head().lines;
-            while row.line()?.is_some() {
-                match lines {
-                    Lines::Orders => *days.entry(DeliveryLine::read(row.rest())?.day).or_default() += 1,
-                    Lines::Moves => {
-                        MoveLine::read(row.rest())?;
-                        moves += 1;
-                    }
-                }
-            }
-            Ok(())
-        })
-        .await?;
+    async fn days(&mut self, mut days: BTreeMap<i32, u64>, moves: u64) -> Result<()> {
         let made = self.lives(&mut days).await?;
         self.compare("moves of deliveries", moves, made);
         for row in self.link.rows("SELECT day, deliveries FROM days ORDER BY day", &[]).await? {
@@ -299,6 +289,10 @@ impl Auditor<'_> {
         }
         Ok(())
     }
+}
+
+fn count(days: &mut BTreeMap<i32, u64>, day: i32) {
+    *days.entry(day).or_default() += 1;
 }
 
 fn name(topics: &Topics, (topic, partition): (u32, i32)) -> String {
