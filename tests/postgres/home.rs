@@ -45,7 +45,6 @@ impl<const POOLED: bool> Reached<POOLED> {
 impl<const POOLED: bool> Home for Reached<POOLED> {
     type Inventory = PostgresInventory;
     type Deliveries = PostgresDeliveries;
-    const WAITS_FOR_DELIVERIES: bool = false;
 
     async fn new() -> Self {
         Self::next()

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a test program tells people what it does")]
 
 mod claims;
+mod early;
 mod fleet;
 mod guarded;
 mod home;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         replay_cases!(on_postgres),
         vec![model],
         own::cases(),
+        early::cases(),
         prints::cases(),
         guarded::cases(),
         relays::cases(),

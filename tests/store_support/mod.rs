@@ -82,8 +82,6 @@ pub fn outcomes(applied: &Applied) -> Vec<Outcome> {
 pub trait Home: Sized {
     type Inventory: Store<InventoryOrder>;
     type Deliveries: Store<DeliveryOrder>;
-    /// Whether updates that came before their deliveries are tried again by the transaction that schedules these.
-    const WAITS_FOR_DELIVERIES: bool;
 
     /// An empty place.
     async fn new() -> Self;
@@ -126,7 +124,6 @@ pub struct Redb {
 impl Home for Redb {
     type Inventory = RedbInventory;
     type Deliveries = RedbDeliveries;
-    const WAITS_FOR_DELIVERIES: bool = true;
 
     async fn new() -> Self {
         let (folder, path) = place();
@@ -255,7 +252,7 @@ pub(crate) use trace_cases;
 macro_rules! move_cases {
     ($with:ident) => {
         $with! { moves:
-            an_update_moves_its_delivery_once_and_what_cannot_be_is_recorded, updates_keep_the_rules_of_positions, an_updates_identity_has_nothing_to_do_with_an_orders, a_cancelled_delivery_gives_its_day_back, an_update_that_came_before_its_delivery_is_replayed_in_the_logs_order, an_early_update_that_cannot_be_is_kept_and_one_that_was_discarded_stays_so, a_move_by_command_is_made_once_or_refused_and_changes_nothing, deliveries_are_found_by_name_among_thousands
+            an_update_moves_its_delivery_once_and_what_cannot_be_is_recorded, updates_keep_the_rules_of_positions, an_updates_identity_has_nothing_to_do_with_an_orders, a_cancelled_delivery_gives_its_day_back, updates_that_came_before_their_delivery_are_made_with_it_in_the_logs_order, an_order_that_is_replayed_takes_the_updates_with_it_that_came_before, more_early_updates_than_are_known_by_heart_find_their_deliveries, an_early_update_that_cannot_be_is_kept_and_one_that_was_discarded_stays_so, a_move_by_command_is_made_once_or_refused_and_changes_nothing, deliveries_are_found_by_name_among_thousands
         }
     };
 }

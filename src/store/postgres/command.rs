@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use futures::FutureExt;
 
+use super::early::Early;
 use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
 use super::letters::Desk;
@@ -61,7 +62,7 @@ impl Keeper<Moving> {
         ledger.keep(head, &mut row);
         let desk = Desk::make(link, Vec::new(), super::effect::Effect::take_tidings(&mut moving), u64::MAX).await?;
         let written = [Written { partition: BACKFILL, standing: after, log_time: i64::MIN, identities: 0 }];
-        write(link, topic, &written, (&ledger, &mut moving, &desk)).await?;
+        write(link, topic, &written, (&ledger, &mut moving, &desk), &Early::default()).boxed().await?;
         Ok((MoveRow::of(delivery, made, given), desk.told()))
     }
 }

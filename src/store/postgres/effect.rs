@@ -47,6 +47,17 @@ pub(super) trait Effect: fmt::Debug + Send + Sync + Sized + 'static {
         Vec::new()
     }
 
+    /// Whether something was refused because it is not there, so that [`Effect::confirm`] is to be asked.
+    fn is_to_be_confirmed(&self) -> bool {
+        false
+    }
+
+    /// Looks once more for what was not there, and keeps others from adding it until the transaction ends. Fails if it has
+    /// come, so that the transaction is done again. The commit is to follow.
+    fn confirm(&mut self, _link: Link<'_>) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Writes what changed.
     fn write(&mut self, link: Link<'_>) -> impl Future<Output = Result<()>> + Send;
 

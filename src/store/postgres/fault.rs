@@ -5,6 +5,9 @@ use crate::{Error, ErrorCode};
 /// What the last write of a transaction answers if a position has moved: it divides by the rows that it changed.
 const MOVED: &str = "22012";
 
+/// What the last look of a transaction answers that has scheduled deliveries, if more waits for them than it knew of.
+const AWAITED: &str = "2201E";
+
 /// Answers after which the same transaction may go through: serialisation failure, deadlock, a lock or a statement that
 /// took too long, a server that ends, begins or has only become a standby.
 const PASSING: [&str; 10] = ["40001", "40P01", "55P03", "57014", "57P01", "57P02", "57P03", "57P05", "25006", "25P03"];
@@ -26,6 +29,9 @@ pub(super) fn fault(cause: tokio_postgres::Error) -> Error {
     let sentence = format!("the database answered {code}: {}", answer.message());
     match code.as_str() {
         MOVED => Error::new(ErrorCode::StoreConflict, "somebody else wrote a position"),
+        AWAITED => {
+            Error::new(ErrorCode::StoreIo, "updates came meanwhile of deliveries that were scheduled").retriable()
+        }
         "XX001" | "XX002" => Error::new(ErrorCode::StoreCorrupt, sentence),
         known if PASSING.contains(&known) || PASSING_CLASSES.contains(&class) => {
             Error::new(ErrorCode::StoreIo, sentence).retriable()

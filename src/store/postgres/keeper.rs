@@ -14,6 +14,7 @@ use super::fault::late;
 use super::handle::Engine;
 use super::link::{Link, stored};
 use super::positions::{self, Written, column};
+use super::replay::replays;
 use super::transaction::{Terms, Told, conflict, now, settle};
 use crate::store::standing::Meeting;
 use crate::store::{Applied, BackOffice, Batch, Position, Settled, Start, Topic};
@@ -57,8 +58,9 @@ impl<E: Effect> Keeper<E> {
 
     async fn try_batch(&self, batch: &Batch<E::Order>) -> Result<Told<Applied>> {
         let topic = self.base.topic(&batch.topic).await?;
+        let replays = if E::ANNOUNCED { self.base.topic(&replays()).await? } else { topic };
         let lease = self.base.lease().await?;
-        let done = settle(Link { client: lease.client()? }, &self.terms(), topic, batch).await;
+        let done = settle(Link { client: lease.client()? }, &self.terms(), (topic, replays), batch).await;
         self.base.end(lease, done).await
     }
 

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, HashMap};
 use tokio_postgres::types::Type;
 
 use super::link::{Link, get, stored};
-use crate::store::dead_letter::{Letter, encode_original, full};
-use crate::store::{DeadLetterState, EventId, Original, OutboxRow};
+use crate::order::{DeliveryUpdate, Order};
+use crate::store::dead_letter::{About, Letter, decode_original, encode_original, full};
+use crate::store::{DeadLetterState, EventId, Original, OutboxRow, UNKNOWN};
 use crate::{Error, ErrorCode, Result};
 
 /// How many open letters are read beforehand; where there are more, those of the transaction's records are looked up.
@@ -23,11 +24,12 @@ const LOCK: &str = "SELECT name, value FROM counters WHERE name IN ('event', 'le
 const READ: &str = "SELECT id, letter FROM dead_letters WHERE id = ANY($1)";
 const COUNT: &str = "UPDATE counters SET value = new.value FROM unnest($1, $2) AS new (name, value)
                      WHERE counters.name = new.name";
-const WRITE: &str = "INSERT INTO dead_letters (id, state, by_place, code, reason, letter, bytes, record)
-                     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
+const WRITE: &str = "INSERT INTO dead_letters (id, state, by_place, code, reason, letter, bytes, record, delivery)
+                     SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9)
                      ON CONFLICT (id) DO UPDATE SET state = excluded.state, by_place = excluded.by_place,
                        code = excluded.code, reason = excluded.reason, letter = excluded.letter, bytes = excluded.bytes,
-                       record = CASE WHEN excluded.state = 0 THEN coalesce(excluded.record, dead_letters.record) END";
+                       record = CASE WHEN excluded.state = 0 THEN coalesce(excluded.record, dead_letters.record) END,
+                       delivery = CASE WHEN excluded.state = 0 THEN coalesce(excluded.delivery, dead_letters.delivery) END";
 const UNASK: &str = "DELETE FROM requested WHERE id = ANY($1)";
 const TELL: &str = "INSERT INTO outbox (event, shard, letter, version, delivery, tidings)
                     SELECT * FROM unnest($1, $2, $3, $4, $5, $6)";
@@ -123,7 +125,19 @@ pub(super) struct Desk {
 struct Kept {
     letter: Letter,
     record: Option<Vec<u8>>,
+    /// What an update is of that came before its delivery.
+    delivery: Option<EventId>,
     changed: bool,
+}
+
+impl Kept {
+    fn of(letter: Letter) -> Self {
+        Self { letter, record: None, delivery: None, changed: false }
+    }
+
+    fn changed(letter: Letter) -> Self {
+        Self { changed: true, ..Self::of(letter) }
+    }
 }
 
 impl Desk {
@@ -153,7 +167,7 @@ impl Desk {
             let letter = Letter::decode(get(row, 1)?)?;
             let id = id_of(get(row, 0)?)?;
             desk.found.insert(id, letter.version);
-            desk.letters.insert(id, Kept { letter, record: None, changed: false });
+            desk.letters.insert(id, Kept::of(letter));
         }
         desk.any = true;
         changes.into_iter().try_for_each(|change| desk.change(change, max_bytes))?;
@@ -168,7 +182,7 @@ impl Desk {
                     self.bytes = self.bytes.saturating_sub(kept.letter.bytes);
                     let reason = reason.unwrap_or_else(|| kept.letter.reason.clone());
                     let letter = Letter { reason, ..kept.letter.clone() }.closed(state);
-                    *kept = Kept { letter, record: None, changed: true };
+                    *kept = Kept::changed(letter);
                     self.tried.push(id);
                 }
                 Ok(())
@@ -203,7 +217,9 @@ impl Desk {
         if is_open {
             self.events.push(OutboxRow::DeadLetter { id, version: letter.version });
         }
-        self.letters.insert(id, Kept { letter, record: is_open.then_some(record), changed: true });
+        let delivery = awaited(&letter, &record)?;
+        let record = is_open.then_some(record);
+        self.letters.insert(id, Kept { record, delivery, ..Kept::changed(letter) });
         Ok(())
     }
 
@@ -249,6 +265,8 @@ impl Desk {
         let letters: Vec<Vec<u8>> = changed().map(|(_, kept)| encoded(&kept.letter)).collect();
         let bytes: Vec<i64> = changed().map(|(_, kept)| stored(kept.letter.bytes)).collect();
         let records: Vec<Option<&[u8]>> = changed().map(|(_, kept)| kept.record.as_deref()).collect();
+        let deliveries: Vec<Option<&[u8]>> =
+            changed().map(|(_, kept)| kept.delivery.as_ref().map(|id| id.as_bytes().as_slice())).collect();
         link.run(
             WRITE,
             &[
@@ -260,6 +278,7 @@ impl Desk {
                 (&letters, Type::BYTEA_ARRAY),
                 (&bytes, Type::INT8_ARRAY),
                 (&records, Type::BYTEA_ARRAY),
+                (&deliveries, Type::BYTEA_ARRAY),
             ],
         )
         .await
@@ -303,6 +322,15 @@ impl Desk {
 pub(super) fn id_of(bytes: &[u8]) -> Result<EventId> {
     let broken = |_| Error::new(ErrorCode::StoreCorrupt, "a dead letter's name cannot be read");
     <[u8; 16]>::try_from(bytes).map(EventId::new).map_err(broken)
+}
+
+/// The delivery for which an update waits that came before it.
+fn awaited(letter: &Letter, record: &[u8]) -> Result<Option<EventId>> {
+    if letter.about != About::Update || letter.code != UNKNOWN {
+        return Ok(None);
+    }
+    let value = decode_original(record)?.value.unwrap_or_default();
+    Ok(DeliveryUpdate::decode(&value).ok().map(|update| EventId::new(update.delivery())))
 }
 
 fn encoded(letter: &Letter) -> Vec<u8> {

@@ -11,8 +11,10 @@
 
 mod address;
 mod base;
+mod candidates;
 mod command;
 mod days;
+mod early;
 mod effect;
 mod fault;
 mod forget;
@@ -41,6 +43,7 @@ mod topics;
 mod trace;
 mod transaction;
 mod verify;
+mod walk;
 
 pub(in crate::store) use self::base::Base;
 pub(in crate::store) use self::handle::open_to_ask;

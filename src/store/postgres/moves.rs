@@ -11,11 +11,12 @@ use futures::future::BoxFuture;
 use tokio_postgres::types::Type;
 
 use super::days::Deliveries;
+use super::early::alone;
 use super::effect::Effect;
 use super::handle::Engine;
 use super::keeper::Keeper;
 use super::link::{Link, get, stored};
-use super::prints::search;
+use super::prints::{has_come, search};
 use super::topics::Topics;
 use crate::order::{DeliveryUpdate, Status};
 use crate::store::dead_letter::About;
@@ -48,6 +49,10 @@ pub(super) struct Moving {
     /// The days that have less.
     less: BTreeMap<i32, i64>,
     tidings: Vec<OutboxRow>,
+    /// Those that are not there, of which updates were refused.
+    missed: Vec<EventId>,
+    /// Where these were looked for that have no prints yet.
+    seen: Vec<i64>,
 }
 
 impl Moving {
@@ -63,10 +68,11 @@ impl Moving {
             lives.insert(name_of(get(row, 0)?)?, Life::decode(get(row, 1)?)?);
         }
         deliveries.retain(|id| !lives.contains_key(id));
+        let mut seen = Vec::new();
         if !deliveries.is_empty() {
-            lives.extend(search(link, deliveries).await?);
+            lives.extend(search(link, deliveries, &mut seen).await?);
         }
-        Ok(Self { lives, ..Self::default() })
+        Ok(Self { lives, seen, ..Self::default() })
     }
 
     /// Makes a move, if it may follow.
@@ -113,12 +119,27 @@ impl Effect for Moving {
                 MoveLine::of(delivery, life).write(row.order(at.offset, at.timestamp, at.identity, ""));
                 Decision::Applied
             }
-            Err(Refused { code, reason, .. }) => Decision::Refused { code, reason },
+            Err(Refused { code, reason, life }) => {
+                self.missed.extend(life.is_none().then_some(delivery));
+                Decision::Refused { code, reason }
+            }
         })
     }
 
     fn take_tidings(&mut self) -> Vec<OutboxRow> {
         std::mem::take(&mut self.tidings)
+    }
+
+    fn is_to_be_confirmed(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
+    async fn confirm(&mut self, link: Link<'_>) -> Result<()> {
+        alone(link).await?;
+        if has_come(link, std::mem::take(&mut self.missed), &mut self.seen).await? {
+            return Err(Error::new(ErrorCode::StoreIo, "a delivery came meanwhile that an update is of").retriable());
+        }
+        Ok(())
     }
 
     async fn write(&mut self, link: Link<'_>) -> Result<()> {

@@ -30,7 +30,7 @@ const SOME: &str = "SELECT id, orders
     FROM (SELECT ledger FROM unprinted WHERE ledger > $1 ORDER BY ledger LIMIT $2) AS page
     JOIN ledger ON id = page.ledger ORDER BY id";
 const NEWEST: &str = "SELECT id, orders
-    FROM (SELECT ledger FROM unprinted WHERE ledger < $1 ORDER BY ledger DESC LIMIT $2) AS page
+    FROM (SELECT ledger FROM unprinted WHERE ledger < $1 AND ledger <> ALL($3) ORDER BY ledger DESC LIMIT $2) AS page
     JOIN ledger ON id = page.ledger ORDER BY id DESC";
 const WRITE: &str = "WITH gone AS (DELETE FROM unprinted WHERE ledger = ANY($1))
                      INSERT INTO prints (ledger, prints) SELECT * FROM unnest($1, $2)";
@@ -96,11 +96,12 @@ fn each_delivery(row: &[u8], topics: &Topics, mut visit: impl FnMut(u32, EventId
     Ok(())
 }
 
-/// Looks for deliveries, newest first. Those that are there, as they were scheduled.
-pub(super) async fn search(link: Link<'_>, ids: Vec<EventId>) -> Result<Vec<(EventId, Life)>> {
+/// Looks for deliveries, newest first. Those that are there, as they were scheduled; `seen` are the rows of the ledger that
+/// were looked at whose prints are still to be taken.
+pub(super) async fn search(link: Link<'_>, ids: Vec<EventId>, seen: &mut Vec<i64>) -> Result<Vec<(EventId, Life)>> {
     let (mut wanted, mut found, mut before) = (Wanted::new(ids), Vec::new(), i64::MAX);
     let topics = Topics::load(link).await?;
-    among_the_newest(link, &topics, (&mut wanted, &mut found)).await?;
+    among_the_newest(link, &topics, (&mut wanted, &mut found), seen).await?;
     while !wanted.is_empty() {
         let rows = link.rows(READ, &[(&before, Type::INT8), (&PAGE, Type::INT8)]).await?;
         let mut met: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
@@ -127,18 +128,29 @@ pub(super) async fn search(link: Link<'_>, ids: Vec<EventId>) -> Result<Vec<(Eve
     Ok(found)
 }
 
+/// Whether one of these has been scheduled, where `seen` is what [`search`] has looked at in the same transaction.
+pub(super) async fn has_come(link: Link<'_>, ids: Vec<EventId>, seen: &mut Vec<i64>) -> Result<bool> {
+    let (mut wanted, mut found) = (Wanted::new(ids), Vec::new());
+    let topics = Topics::load(link).await?;
+    among_the_newest(link, &topics, (&mut wanted, &mut found), seen).await?;
+    Ok(!found.is_empty())
+}
+
 /// What was scheduled since the prints were taken, newest first.
 async fn among_the_newest(
     link: Link<'_>,
     topics: &Topics,
     (wanted, found): (&mut Wanted, &mut Vec<(EventId, Life)>),
+    seen: &mut Vec<i64>,
 ) -> Result<()> {
-    let mut before = i64::MAX;
+    let (mut before, earlier) = (i64::MAX, seen.clone());
     while !wanted.is_empty() {
-        let rows = link.rows(NEWEST, &[(&before, Type::INT8), (&STEP, Type::INT8)]).await?;
+        let asked = [(&before as _, Type::INT8), (&STEP as _, Type::INT8), (&earlier as _, Type::INT8_ARRAY)];
+        let rows = link.rows(NEWEST, &asked).await?;
         for row in &rows {
             let mut places = Vec::new();
             before = get(row, 0)?;
+            seen.push(before);
             each_delivery(get(row, 1)?, topics, |place, id| {
                 if !wanted.met(&print_of(id)).is_empty() {
                     places.push(place as usize);

@@ -3,38 +3,39 @@
 //! What is replayed is accounted for under a topic of its own that no topic of Kafka can be called: so the audit adds up.
 //! The letters are read first and locked last; if one of them has changed meanwhile, the transaction is done again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use futures::FutureExt;
-use tokio_postgres::types::Type;
 
+use super::candidates::{self, Answers, Candidate, Found, failed_again, sort_out, unchanged};
+use super::early::Early;
 use super::effect::{Effect, lines_of};
 use super::identities::{Verdict, Wanted};
 use super::keeper::{Keeper, within};
 use super::ledger::Ledger;
-use super::letters::{Change, Desk, id_of};
-use super::link::{Link, get};
+use super::letters::{Change, Desk};
+use super::link::Link;
+use super::moves::Moving;
 use super::overlay::Laid;
 use super::positions::{self, Written};
 use super::requests::{is_handled, request, requested};
-use super::transaction::{Terms, Told, write};
-use crate::order::{Identity, Order};
+use super::transaction::{Terms, Told, finish, write_rows};
 use crate::place::TopicId;
 use crate::store::applied::LogTime;
-use crate::store::dead_letter::{About, Letter, decode_original};
+use crate::store::dead_letter::{About, Letter};
 use crate::store::decision::{At, Decision};
 use crate::store::ledger::{Head, LedgerWriter};
-use crate::store::replays::{ASKED_FIRST, NOT_ASKED, REFUSED, value_again};
+use crate::store::replays::{ASKED_FIRST, NOT_ASKED, REFUSED};
+use crate::store::standing::Standing;
 use crate::store::{
-    BACKFILL, DeadLetterKind, DeadLetterState, EventId, Operation, Rehearsal, ReplayRow, Replayed, Reply, Row, Said,
-    Topic,
+    BACKFILL, DeadLetterKind, DeadLetterState, DeliveryPolicy, EventId, Operation, Position, Rehearsal, ReplayRow,
+    Replayed, Reply, Row, Said, Topic,
 };
 use crate::{Error, ErrorCode, Result};
 
 /// Kafka allows no parentheses in names.
 const TOPIC: &str = "(replay)";
-const READ: &str = "SELECT id, letter, record FROM dead_letters WHERE id = ANY($1)";
 
 /// What an operator wants done with letters.
 pub(super) struct Wish {
@@ -44,14 +45,6 @@ pub(super) struct Wish {
     pub(super) rehearsal: Rehearsal,
     /// What a handler says of the only one, where it was asked.
     pub(super) reply: Option<Reply>,
-}
-
-/// A letter that is tried again.
-struct Candidate<O> {
-    id: EventId,
-    letter: Letter,
-    identity: Option<Identity>,
-    order: O,
 }
 
 impl<E: Effect> Keeper<E> {
@@ -114,7 +107,7 @@ impl<E: Effect> Keeper<E> {
 
     /// Tries letters again, or marks them as requested where a handler is asked first.
     pub(super) async fn try_wish(&self, wish: Wish) -> Result<Told<Vec<ReplayRow>>> {
-        let topic = self.base.topic(&Topic::new(TopicId::NONE, TOPIC)).await?;
+        let topic = self.base.topic(&replays()).await?;
         let lease = self.base.lease().await?;
         let link = Link { client: lease.client()? };
         let done = replay::<E>(link, &self.terms(), (topic, self.steer().is_ok()), wish).await;
@@ -130,7 +123,7 @@ impl<E: Effect> Keeper<E> {
 
     async fn discard_on(&self, link: Link<'_>, id: EventId, reason: &str) -> Result<ReplayRow> {
         link.plain(self.base.begin()).await?;
-        let found = read(link, &[id]).await?;
+        let found = candidates::read(link, &[id]).await?;
         let row = |did, reason: String| ReplayRow { id, did, reason };
         let answer = match found.get(&id) {
             None => row(Replayed::Fail, "there is no such dead letter".to_owned()),
@@ -152,6 +145,11 @@ impl<E: Effect> Keeper<E> {
     }
 }
 
+/// What replays are accounted for under.
+pub(super) fn replays() -> Topic {
+    Topic::new(TopicId::NONE, TOPIC)
+}
+
 /// Tries letters again, each once.
 async fn replay<E: Effect>(
     link: Link<'_>,
@@ -159,12 +157,11 @@ async fn replay<E: Effect>(
     (topic, runs_here): (u32, bool),
     mut wish: Wish,
 ) -> Result<Told<Vec<ReplayRow>>> {
-    let ((), stands, log, found, is_handled) = futures::try_join!(
+    let ((), before, is_handled, early) = futures::try_join!(
         link.plain(terms.begin),
-        positions::lock(link, topic, &[BACKFILL]),
-        positions::log_time(link),
-        read(link, &wish.ids),
-        is_handled(link)
+        Before::read(link, topic, &wish.ids),
+        is_handled(link),
+        Early::load::<E>(link)
     )?;
     let asks_first = is_handled && E::ABOUT == About::Order;
     if asks_first && wish.reply.is_none() && wish.rehearsal == Rehearsal::Real {
@@ -178,36 +175,58 @@ async fn replay<E: Effect>(
         };
         wish.value = mended;
     }
-    let lost = || Error::new(ErrorCode::StoreIo, "a position was not locked").retriable();
-    let stand = stands.get(&BACKFILL).ok_or_else(lost)?;
-    let (changes, answers, candidates) = sort_out::<E::Order>(&wish, &found, (terms.now, E::ABOUT));
-    let (verdict, effect) = prepare(link, terms, &candidates, LogTime(log)).await?;
-    let (before, version) = (stand.standing.position.next, stand.standing.position.version.saturating_add(1));
-    let head = Head { topic, partition: BACKFILL, version, lines: lines_of::<E>() };
-    let (reply, laid) = (wish.reply.take(), Laid::default());
-    let mut trial = Trial { head, effect, verdict, changes, answers, reply, laid, next: before, now: terms.now };
-    let ledger = trial.each(&candidates, LogTime(log))?;
-    let Trial { mut effect, verdict, changes, mut answers, mut laid, next, .. } = trial;
+    let mut trial = Trial::run(link, terms, (topic, &mut wish), &before, early).await?;
     if wish.rehearsal == Rehearsal::Plan {
         link.plain("ROLLBACK").await?;
         if asks_first {
-            let applied = answers.values_mut().filter(|(did, _)| *did == Replayed::Apply);
+            let applied = trial.answers.values_mut().filter(|(did, _)| *did == Replayed::Apply);
             applied.for_each(|(_, reason)| ASKED_FIRST.clone_into(reason));
         }
-        return Ok((in_order(&wish, &answers), None));
+        return Ok((in_order(&wish, &trial.answers), None));
     }
-    let touched: BTreeSet<EventId> = changes.iter().map(Change::id).collect();
-    let mut tidings = effect.take_tidings();
-    tidings.append(&mut laid.events);
-    let desk = Desk::make(link, changes, tidings, terms.max_bytes).await?;
-    for (id, (letter, _)) in found.iter().filter(|(id, _)| touched.contains(id)) {
-        unchanged(&desk, *id, letter)?;
+    let (desk, written) = trial.desk(link, &before, terms.max_bytes).await?;
+    let Trial { ledger, mut effect, mut early, answers, .. } = trial;
+    let told = finish(link, terms, (topic, topic), &[written], ((&ledger, &mut effect, &desk), &mut early)).await?;
+    Ok((in_order(&wish, &answers), told))
+}
+
+/// Makes the moves of updates that came before the deliveries which the transaction under way has scheduled: so what a
+/// partner tells later of them finds these made. Returns the number of the last event.
+pub(super) async fn catch_up<E: Effect>(
+    link: Link<'_>,
+    terms: &Terms<'_, E>,
+    topic: u32,
+    ids: Vec<EventId>,
+) -> Result<Option<u64>> {
+    let Terms { begin, owner, max_bytes, now, .. } = *terms;
+    let policy = DeliveryPolicy::default();
+    let terms = Terms::<Moving> { begin, owner, policy: &policy, max_bytes, now };
+    let before = Before::read(link, topic, &ids).await?;
+    let mut wish = Wish { ids, value: None, rehearsal: Rehearsal::Real, reply: None };
+    let mut trial = Trial::run(link, &terms, (topic, &mut wish), &before, Early::default()).await?;
+    let (desk, written) = trial.desk(link, &before, max_bytes).await?;
+    write_rows(link, topic, &[written], (&trial.ledger, &mut trial.effect, &desk)).await?;
+    Ok(desk.told())
+}
+
+/// What is locked and read before letters are tried.
+struct Before {
+    standing: Standing,
+    log: LogTime,
+    found: Found,
+}
+
+impl Before {
+    async fn read(link: Link<'_>, topic: u32, ids: &[EventId]) -> Result<Self> {
+        let (stands, log, found) = futures::try_join!(
+            positions::lock(link, topic, &[BACKFILL]),
+            positions::log_time(link),
+            candidates::read(link, ids)
+        )?;
+        let lost = || Error::new(ErrorCode::StoreIo, "a position was not locked").retriable();
+        let standing = stands.get(&BACKFILL).ok_or_else(lost)?.standing.clone();
+        Ok(Self { standing, log: LogTime(log), found })
     }
-    laid.write(link).await?;
-    let standing = stand.standing.after_work(next, fastrand::u128(..));
-    let written = Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: verdict.count };
-    write(link, topic, &[written], (&ledger, &mut effect, &desk)).await?;
-    Ok((in_order(&wish, &answers), desk.told()))
 }
 
 fn in_order(wish: &Wish, answers: &Answers) -> Vec<ReplayRow> {
@@ -237,17 +256,6 @@ async fn prepare<E: Effect>(
     Ok((verdict, effect))
 }
 
-impl<O> Candidate<O> {
-    fn is_new(&self, place: usize, verdict: &Verdict) -> bool {
-        self.identity.is_none() || self.letter.kind == DeadLetterKind::Refused || verdict.is_fresh(place)
-    }
-
-    /// The day's instant that counts.
-    fn written(&self, log: LogTime, now: i64) -> Option<i64> {
-        (self.letter.first.partition != BACKFILL).then(|| log.sane(self.letter.timestamp, now))
-    }
-}
-
 /// Letters that are tried, one after the other.
 struct Trial<E> {
     head: Head,
@@ -262,9 +270,49 @@ struct Trial<E> {
     /// Counts the orders that were applied by replays.
     next: i64,
     now: i64,
+    ledger: Ledger,
+    /// What waits for deliveries.
+    early: Early,
 }
 
 impl<E: Effect> Trial<E> {
+    /// Tries what is wished, in memory.
+    async fn run(
+        link: Link<'_>,
+        terms: &Terms<'_, E>,
+        (topic, wish): (u32, &mut Wish),
+        before: &Before,
+        mut early: Early,
+    ) -> Result<Self> {
+        let (changes, answers, candidates) = sort_out::<E::Order>(wish, &before.found, (terms.now, E::ABOUT));
+        if early.is_awaited() {
+            let named = candidates.iter().filter(|one| one.identity.is_some());
+            early.expect(link, &named.map(|one| one.id).collect::<Vec<_>>(), topic).await?;
+        }
+        let (verdict, effect) = prepare(link, terms, &candidates, before.log).await?;
+        let Position { next, version, .. } = before.standing.position;
+        let head = Head { topic, partition: BACKFILL, version: version.saturating_add(1), lines: lines_of::<E>() };
+        let (reply, laid, ledger, now) = (wish.reply.take(), Laid::default(), Ledger::default(), terms.now);
+        let mut trial = Self { head, effect, verdict, changes, answers, reply, laid, next, now, ledger, early };
+        trial.ledger = trial.each(&candidates, before.log)?;
+        Ok(trial)
+    }
+
+    /// Makes the changes of letters, which must be what they were, and the position's row.
+    async fn desk(&mut self, link: Link<'_>, before: &Before, max_bytes: u64) -> Result<(Desk, Written)> {
+        let changes = std::mem::take(&mut self.changes);
+        let touched: BTreeSet<EventId> = changes.iter().map(Change::id).collect();
+        let mut tidings = self.effect.take_tidings();
+        tidings.append(&mut self.laid.events);
+        let desk = Desk::make(link, changes, tidings, max_bytes).await?;
+        for (id, (letter, _)) in before.found.iter().filter(|(id, _)| touched.contains(id)) {
+            unchanged(&desk, *id, letter)?;
+        }
+        std::mem::take(&mut self.laid).write(link).await?;
+        let standing = before.standing.after_work(self.next, fastrand::u128(..));
+        Ok((desk, Written { partition: BACKFILL, standing, log_time: i64::MIN, identities: self.verdict.count }))
+    }
+
     fn each(&mut self, candidates: &[Candidate<E::Order>], log: LogTime) -> Result<Ledger> {
         let (mut row, mut ledger) = (LedgerWriter::new(self.head, Vec::new()), Ledger::default());
         self.effect.begin_row();
@@ -299,6 +347,10 @@ impl<E: Effect> Trial<E> {
             Decision::Applied => {
                 self.next = self.next.saturating_add(1);
                 self.changes.push(Change::Close(one.id, DeadLetterState::Replayed, None));
+                // With an identity, the delivery has the letter's name.
+                if identity.is_some() && self.early.is_awaited() {
+                    self.early.arrive(one.id);
+                }
                 if let Some(Said::Done(overlay)) = self.reply.as_ref().map(|reply| &reply.said) {
                     self.laid.lay(one.id, overlay);
                 }
@@ -311,78 +363,4 @@ impl<E: Effect> Trial<E> {
             }
         }
     }
-}
-
-type Answers = BTreeMap<EventId, (Replayed, String)>;
-
-/// What can be answered at once, what fails again, and what is to be tried: letters about this only.
-fn sort_out<O: Order>(
-    wish: &Wish,
-    found: &Found,
-    (now, about): (i64, About),
-) -> (Vec<Change>, Answers, Vec<Candidate<O>>) {
-    let (mut changes, mut answers, mut candidates) = (Vec::new(), Answers::new(), Vec::new());
-    let mut seen = BTreeSet::new();
-    for id in wish.ids.iter().copied().filter(|id| seen.insert(*id)) {
-        let Some((letter, record)) = found.get(&id) else {
-            if about == About::Order {
-                answers.insert(id, (Replayed::Fail, "there is no such dead letter".to_owned()));
-            }
-            continue;
-        };
-        if letter.about != about {
-            continue;
-        }
-        if !letter.is_open() {
-            answers.insert(id, (Replayed::Duplicate, format!("it is {} already", letter.state)));
-            continue;
-        }
-        let Some(original) = record.as_deref().and_then(|record| decode_original(record).ok()) else {
-            answers.insert(id, (Replayed::Fail, "its record is not kept any more".to_owned()));
-            continue;
-        };
-        let tries = wish.reply.as_ref().map_or(1, |reply| reply.tries);
-        let mut fail = |code: &str, reason: String| {
-            answers.insert(id, (Replayed::Fail, format!("{code}: {reason}")));
-            changes.push(failed_again((id, letter.clone(), tries), (code, reason), now));
-        };
-        match value_again(&original, wish.value.as_deref()).and_then(O::decode) {
-            Err(violation) => fail(violation.code().as_str(), violation.to_string()),
-            Ok(order) => {
-                if let Some(Said::SetAside(code, reason)) = wish.reply.as_ref().map(|reply| &reply.said) {
-                    fail(code, reason.clone());
-                    continue;
-                }
-                let identity = letter.identity.as_deref().and_then(|header| Identity::from_header(header).ok());
-                candidates.push(Candidate { id, letter: letter.clone(), identity, order });
-            }
-        }
-    }
-    if about == About::Update {
-        // What came first goes first, so that a delivery's updates follow on each other.
-        let place = |one: &Candidate<O>| (one.letter.first.topic, one.letter.first.partition, one.letter.first.offset);
-        candidates.sort_by_key(place);
-    }
-    (changes, answers, candidates)
-}
-
-/// It stays open; its first origin stays, and its attempts add up.
-fn failed_again((id, letter, tries): (EventId, Letter, u32), (code, reason): (&str, String), now: i64) -> Change {
-    let failed = (letter.failed.0, now);
-    Change::FailedAgain(id, Letter { code: code.to_owned(), reason, failed, ..letter }, tries)
-}
-
-fn unchanged(desk: &Desk, id: EventId, letter: &Letter) -> Result<()> {
-    if desk.found(id, letter.version) {
-        return Ok(());
-    }
-    Err(Error::new(ErrorCode::StoreIo, "a dead letter changed meanwhile").retriable())
-}
-
-type Found = BTreeMap<EventId, (Letter, Option<Vec<u8>>)>;
-
-async fn read(link: Link<'_>, ids: &[EventId]) -> Result<Found> {
-    let names: Vec<&[u8]> = ids.iter().map(|id| id.as_bytes().as_slice()).collect();
-    let rows = link.rows(READ, &[(&names, Type::BYTEA_ARRAY)]).await?;
-    rows.iter().map(|row| Ok((id_of(get(row, 0)?)?, (Letter::decode(get(row, 1)?)?, get(row, 2)?)))).collect()
 }

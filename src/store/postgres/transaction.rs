@@ -7,31 +7,28 @@
 //!  4  write everything, positions last, COMMIT
 //! ```
 //! Letters that change cost one more, a new source, product or partition too. Rows are locked in one order: positions,
-//! identities, stock, capacity, counters.
+//! identities, stock, capacity, counters; who makes moves that waited for deliveries locks those of moves before identities
+//! (an update's are not an order's). What is locked in the very end is said by [`super::early`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::effect::{Effect, lines_of};
+use futures::FutureExt;
+
+use super::early::Early;
+use super::effect::Effect;
 use super::identities::{Verdict, Wanted};
 use super::ledger::Ledger;
-use super::letters::{Change, Desk, KnownLetters};
+use super::letters::{Desk, KnownLetters};
 use super::link::Link;
-use super::overlay::Laid;
 use super::positions::{self, Stand, Written};
 use super::recall::recall;
-use crate::order::Identity;
+use super::replay::catch_up;
+use super::walk::Walk;
 use crate::place::{Place, TopicPartition};
 use crate::store::applied::LogTime;
-use crate::store::dead_letter::{Spot, letter_of, rebuilt};
-use crate::store::decision::{At, Decision};
-use crate::store::failures::Failures;
-use crate::store::ledger::{Head, LedgerWriter};
-use crate::store::standing::{Meeting, Standing};
-use crate::store::{
-    Applied, AppliedPart, BACKFILL, Batch, Counts, DeadLetter, DeadLetterKind, DeadLetterState, Entry, EventId,
-    Outcome, Part, Position, Topic, Work,
-};
+use crate::store::standing::Meeting;
+use crate::store::{Applied, AppliedPart, BACKFILL, Batch, Entry, EventId, Part, Topic, Work};
 use crate::{Error, ErrorCode, Result};
 
 /// What a transaction is settled with.
@@ -49,19 +46,21 @@ pub(super) struct Terms<'a, E: Effect> {
 /// What a transaction did, with the number of the last event that it left, if it left one.
 pub(super) type Told<T> = (T, Option<u64>);
 
-/// Settles a batch: rules R1, R2 and R5.
+/// Settles a batch: rules R1, R2 and R5. `replays` is the number of the topic under which the moves are accounted for that
+/// updates have waited to make.
 pub(super) async fn settle<E: Effect>(
     link: Link<'_>,
     terms: &Terms<'_, E>,
-    topic: u32,
+    (topic, replays): (u32, u32),
     batch: &Batch<E::Order>,
 ) -> Result<Told<Applied>> {
     let partitions = partitions_of(batch)?;
-    let ((), stands, mut known, log) = futures::try_join!(
+    let ((), stands, mut known, log, mut early) = futures::try_join!(
         link.plain(terms.begin),
         positions::lock(link, topic, &partitions),
         KnownLetters::load(link),
-        positions::log_time(link)
+        positions::log_time(link),
+        Early::load::<E>(link)
     )?;
     let (mut fresh, mut answers) = (Vec::new(), BTreeMap::new());
     for part in &batch.parts {
@@ -84,47 +83,86 @@ pub(super) async fn settle<E: Effect>(
         link.plain("COMMIT").await?;
         return Ok((in_order(batch, answers)?, None));
     }
-    known
-        .complete(
-            link,
-            entries_of(&fresh)
-                .map(|(partition, entry)| EventId::of(entry.identity.as_ref(), &batch.topic, partition, entry.offset)),
-        )
-        .await?;
+    let id = |(partition, entry): (i32, &Entry<E::Order>)| {
+        EventId::of(entry.identity.as_ref(), &batch.topic, partition, entry.offset)
+    };
+    known.complete(link, entries_of(&fresh).map(id)).await?;
+    if early.is_awaited() {
+        let deliveries: Vec<EventId> = entries_of(&fresh).map(id).collect();
+        early.expect(link, &deliveries, replays).await?;
+    }
     let mut log = LogTime(log);
     let verdict = identities(&fresh, log, terms.now).take(link, batch.len()).await?;
     let effect = load::<E>(link, terms, &fresh, (&verdict, log)).await?;
-    let (changes, laid, topics) = (Vec::new(), Laid::default(), (&batch.topic, topic));
-    let mut walk = Walk { now: terms.now, topic: topics, known, verdict, effect, changes, laid, place: 0 };
+    let mut walk = Walk::new((terms.now, (&batch.topic, topic)), (known, verdict, effect), early);
     let (mut written, mut ledger) = (Vec::new(), Ledger::default());
     for (part, stand, settled) in fresh {
         let (answer, row) = walk.part(part, stand, settled, (&mut ledger, &mut log))?;
         answers.insert(part.partition, answer);
         written.push(row);
     }
-    let Walk { mut effect, changes, mut laid, .. } = walk;
+    let Walk { mut effect, changes, mut laid, mut early, .. } = walk;
     let mut tidings = effect.take_tidings();
     tidings.append(&mut laid.events);
     let desk = Desk::make(link, changes, tidings, terms.max_bytes).await?;
     laid.write(link).await?;
-    write(link, topic, &written, (&ledger, &mut effect, &desk)).await?;
-    Ok((in_order(batch, answers)?, desk.told()))
+    let rows = ((&ledger, &mut effect, &desk), &mut early);
+    let told = finish(link, terms, (topic, replays), &written, rows).await?;
+    Ok((in_order(batch, answers)?, told))
 }
 
-/// Everything in one trip: what fails gives the rest up, and the commit with it.
+/// The rows of a transaction's ledger, of its effect, and of its letters and events.
+type Rows<'a, E> = (&'a Ledger, &'a mut E, &'a Desk);
+
+/// Writes everything, with the moves that updates have waited to make, and commits. Returns the number of the last event.
+pub(super) async fn finish<E: Effect>(
+    link: Link<'_>,
+    terms: &Terms<'_, E>,
+    (topic, replays): (u32, u32),
+    written: &[Written],
+    (rows, early): (Rows<'_, E>, &mut Early),
+) -> Result<Option<u64>> {
+    let (arrived, told) = (early.take_arrived(), rows.2.told());
+    if arrived.is_empty() {
+        write(link, topic, written, rows, early).await?;
+        return Ok(told);
+    }
+    write_rows(link, topic, written, rows).boxed().await?;
+    let later = catch_up(link, terms, replays, arrived).boxed().await?;
+    futures::try_join!(early.check(link), link.plain("COMMIT"))?;
+    Ok(later.max(told))
+}
+
+/// Everything in one trip: what fails gives the rest up, and the commit with it. One more where something was not there.
 pub(super) async fn write<E: Effect>(
     link: Link<'_>,
     topic: u32,
     written: &[Written],
-    (ledger, effect, desk): (&Ledger, &mut E, &Desk),
+    (ledger, effect, desk): Rows<'_, E>,
+    early: &Early,
+) -> Result<()> {
+    if effect.is_to_be_confirmed() {
+        write_rows(link, topic, written, (ledger, effect, desk)).boxed().await?;
+        effect.confirm(link).boxed().await?;
+        return link.plain("COMMIT").await;
+    }
+    let rows = write_rows(link, topic, written, (ledger, effect, desk));
+    futures::try_join!(rows, early.check(link), link.plain("COMMIT")).map(drop)
+}
+
+/// Everything but the commit.
+pub(super) async fn write_rows<E: Effect>(
+    link: Link<'_>,
+    topic: u32,
+    written: &[Written],
+    (ledger, effect, desk): Rows<'_, E>,
 ) -> Result<()> {
     futures::try_join!(
         effect.write(link),
         ledger.write(link, topic, E::ANNOUNCED),
         desk.write(link),
         positions::keep_failures(link, topic, &ledger.failed),
-        positions::write(link, topic, written),
-        link.plain("COMMIT")
+        positions::write(link, topic, written)
     )
     .map(drop)
 }
@@ -206,165 +244,6 @@ async fn load<E: Effect>(
         })
         .collect();
     E::load(link, terms.policy, &orders).await
-}
-
-/// Decides the orders of a transaction, one after the other.
-struct Walk<'a, E> {
-    now: i64,
-    topic: (&'a Topic, u32),
-    known: KnownLetters,
-    verdict: Verdict,
-    effect: E,
-    changes: Vec<Change>,
-    /// What handlers add.
-    laid: Laid,
-    /// The place of the next record in the transaction.
-    place: usize,
-}
-
-impl<E: Effect> Walk<'_, E> {
-    fn part(
-        &mut self,
-        part: &Part<E::Order>,
-        stand: &Stand,
-        settled: u64,
-        (ledger, log): (&mut Ledger, &mut LogTime),
-    ) -> Result<(AppliedPart, Written)> {
-        let standing = &stand.standing;
-        let (first, mut counts) = (standing.first_with(part), standing.counts);
-        let version = standing.position.version.saturating_add(1);
-        let head = Head { topic: self.topic.1, partition: part.partition, version, lines: lines_of::<E>() };
-        let mut row = LedgerWriter::new(head, Vec::new());
-        self.effect.begin_row();
-        let mut outcomes = Vec::with_capacity(part.entries.len());
-        let (mut failures, mut identities) = (Failures::of(version), 0);
-        for entry in &part.entries {
-            if row.is_full() {
-                ledger.keep(head, &mut row);
-                self.effect.begin_row();
-            }
-            identities += u64::from(self.verdict.is_fresh(self.place));
-            let outcome = self.entry(part.partition, entry, &mut row, log)?;
-            count(&outcome, &mut counts);
-            failures.note(entry.offset, &outcome);
-            outcomes.push(outcome);
-            self.place += 1;
-        }
-        ledger.keep(head, &mut row);
-        ledger.failed.extend(failures.into_row().map(|causes| (part.partition, causes)));
-        counts.no_record = counts.no_record.saturating_add(settled.saturating_sub(outcomes.len() as u64));
-        let position = Position {
-            next: part.next,
-            settled: part.settled.clone(),
-            leader_epoch: part.leader_epoch,
-            version,
-            token: part.token,
-            ..Position::default()
-        };
-        let standing = Standing { position: position.clone(), first, counts, written: (0, 0) };
-        let row = Written { partition: part.partition, standing, log_time: log.0, identities };
-        Ok((AppliedPart { partition: part.partition, position, outcomes }, row))
-    }
-
-    fn entry(
-        &mut self,
-        partition: i32,
-        entry: &Entry<E::Order>,
-        row: &mut LedgerWriter,
-        log: &mut LogTime,
-    ) -> Result<Outcome> {
-        let identity = entry.identity.as_ref();
-        let is_new = identity.is_none() || self.verdict.is_fresh(self.place);
-        let was_replayed =
-            identity.is_none() && !self.known.is_empty() && self.known.was_replayed(self.id(partition, entry));
-        if was_replayed {
-            return Ok(Outcome::Duplicate);
-        }
-        match &entry.work {
-            Work::Apply(_) | Work::ApplyWith(..) | Work::Refuse(_) if !is_new => Ok(Outcome::Duplicate),
-            Work::Apply(order) => self.apply(partition, entry, order, (row, log)),
-            Work::ApplyWith(order, overlay) => {
-                let outcome = self.apply(partition, entry, order, (row, log))?;
-                if matches!(outcome, Outcome::Applied) {
-                    self.laid.lay(self.id(partition, entry), overlay);
-                }
-                Ok(outcome)
-            }
-            Work::Refuse(cause) => {
-                log.advance(log.sane(entry.timestamp, self.now));
-                self.note_settled(identity);
-                Ok(self.file(partition, entry, DeadLetterKind::Refused, cause.clone()))
-            }
-            Work::DeadLetter(_) if identity.is_some_and(|identity| self.verdict.is_known(identity)) => {
-                Ok(Outcome::Duplicate)
-            }
-            Work::DeadLetter(cause) => Ok(self.file(partition, entry, DeadLetterKind::DeadLetter, cause.clone())),
-        }
-    }
-
-    fn apply(
-        &mut self,
-        partition: i32,
-        entry: &Entry<E::Order>,
-        order: &E::Order,
-        (row, log): (&mut LedgerWriter, &mut LogTime),
-    ) -> Result<Outcome> {
-        let identity = entry.identity.as_ref();
-        let sane = log.sane(entry.timestamp, self.now);
-        log.advance(sane);
-        self.note_settled(identity);
-        let written = (partition != BACKFILL).then_some(sane);
-        let at = At { identity, offset: entry.offset, timestamp: entry.timestamp, written };
-        match self.effect.decide(order, at, row)? {
-            Decision::Applied => {
-                // A letter that this very transaction has filed is closed as well.
-                if !self.known.is_empty() || !self.changes.is_empty() {
-                    let id = self.id(partition, entry);
-                    if self.known.is_open(id) || self.changes.iter().any(|change| change.files(id)) {
-                        self.changes.push(Change::Close(id, DeadLetterState::Resolved, None));
-                    }
-                }
-                Ok(Outcome::Applied)
-            }
-            Decision::Refused { code, reason } => {
-                let original = rebuilt(order, identity);
-                let cause = DeadLetter { code: code.into(), reason, attempts: 1, original };
-                Ok(self.file(partition, entry, DeadLetterKind::Refused, cause))
-            }
-        }
-    }
-
-    /// Later copies in the same transaction cannot fail any more.
-    fn note_settled(&mut self, identity: Option<&Identity>) {
-        if let Some(identity) = identity {
-            self.verdict.settled_now(identity);
-        }
-    }
-
-    fn id(&self, partition: i32, entry: &Entry<E::Order>) -> EventId {
-        EventId::of(entry.identity.as_ref(), self.topic.0, partition, entry.offset)
-    }
-
-    fn file(&mut self, partition: i32, entry: &Entry<E::Order>, kind: DeadLetterKind, cause: DeadLetter) -> Outcome {
-        let spot = Spot { topic: self.topic.1, partition, offset: entry.offset };
-        let letter = letter_of((kind, E::ABOUT), &cause, entry.identity.as_ref(), (spot, entry.timestamp), self.now);
-        let DeadLetter { code, reason, original, .. } = cause;
-        self.changes.push(Change::file(self.id(partition, entry), letter, &original));
-        match kind {
-            DeadLetterKind::Refused => Outcome::Refused { code, reason },
-            DeadLetterKind::DeadLetter => Outcome::DeadLetter { code, reason },
-        }
-    }
-}
-
-fn count(outcome: &Outcome, counts: &mut Counts) {
-    let counter = match outcome {
-        Outcome::Applied => &mut counts.applied,
-        Outcome::Duplicate => &mut counts.duplicates,
-        Outcome::Refused { .. } => &mut counts.refused,
-        Outcome::DeadLetter { .. } => &mut counts.dead_letters,
-    };
-    *counter = counter.saturating_add(1);
 }
 
 /// The wall clock, in milliseconds since 1970.

@@ -10,13 +10,14 @@ CREATE TABLE store (
 );
 
 -- Sums that are kept once: `letter_bytes`, `event` and `forgotten`; `capacity` is locked while days are booked,
--- `relays` while shards change hands, `moves` while deliveries move. `handled` is 1 where a handler is asked first.
+-- `relays` while shards change hands, `moves` while deliveries move. `handled` is 1 where a handler is asked first. `early`
+-- counts the transactions that set updates aside whose deliveries were not there.
 CREATE TABLE counters (
     name text PRIMARY KEY,
     value bigint NOT NULL
 ) WITH (fillfactor = 50);
 INSERT INTO counters (name, value) VALUES ('letter_bytes', 0), ('event', 0), ('forgotten', 0), ('capacity', 0), ('relays', 0),
-    ('moves', 0), ('handled', 0);
+    ('moves', 0), ('handled', 0), ('early', 0);
 
 CREATE TABLE topics (
     number integer GENERATED ALWAYS AS IDENTITY (MINVALUE 0) PRIMARY KEY,
@@ -146,9 +147,13 @@ CREATE TABLE dead_letters (
     reason text NOT NULL,
     letter bytea NOT NULL,
     bytes bigint NOT NULL,
-    record bytea
+    record bytea,
+    -- What an update is of that came before its delivery.
+    delivery bytea
 );
 CREATE INDEX dead_letters_that_matter ON dead_letters (id) WHERE state = 0 OR (state = 2 AND by_place);
+CREATE INDEX dead_letters_that_wait ON dead_letters (delivery)
+    WHERE state = 0 AND code = 'DLV-UNKNOWN' AND delivery IS NOT NULL;
 
 -- What is requested of dead letters, until a consumer's handler has been asked: each request has a name that is drawn, and
 -- may bring a mended value.
