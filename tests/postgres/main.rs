@@ -8,6 +8,7 @@
 
 mod claims;
 mod early;
+mod fencing;
 mod fleet;
 mod guarded;
 mod home;
@@ -115,6 +116,7 @@ fn main() -> ExitCode {
         guarded::cases(),
         relays::cases(),
         requested::cases(),
+        fencing::cases(),
         fleet::cases(),
         claims::cases(),
         protected::cases(),
