@@ -12,6 +12,7 @@ mod fencing;
 mod fleet;
 mod guarded;
 mod home;
+mod opening;
 mod own;
 mod pooler;
 mod prints;
@@ -112,6 +113,7 @@ fn main() -> ExitCode {
         vec![model],
         own::cases(),
         early::cases(),
+        opening::cases(),
         prints::cases(),
         guarded::cases(),
         relays::cases(),

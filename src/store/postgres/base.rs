@@ -151,8 +151,7 @@ impl Base {
     }
 
     pub(super) fn tries(&self) -> Tries {
-        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
-        Tries { left: self.settings.retries, taken: 0, backoff }
+        Tries::of(&self.settings)
     }
 }
 
@@ -164,6 +163,11 @@ pub(super) struct Tries {
 }
 
 impl Tries {
+    pub(super) fn of(settings: &PostgresSettings) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+        Self { left: settings.retries, taken: 0, backoff }
+    }
+
     /// Goes on with another try after a failure that passes, once a little time has passed.
     ///
     /// A commit whose answer was lost is among them: the next try reads the position first, and finds it moved by its own

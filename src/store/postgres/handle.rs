@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
 
 use super::address::Address;
-use super::base::Base;
+use super::base::{Base, Tries};
 use super::days::Deliveries;
 use super::effect::Effect;
 use super::keeper::{Claim, Keeper};
@@ -237,14 +238,21 @@ async fn open(url: &str, group: &str, order_type: &str, settings: PostgresSettin
     Ok(Base::new(pool, settings, &schema, found))
 }
 
-/// The store in a schema.
+/// The store in a schema. A database that cannot be reached is told at once; a connection that is lost is no end.
 pub(super) async fn look(pool: &Pool, schema: &str, settings: &PostgresSettings) -> Result<(u32, StoreIdentity)> {
-    let leased = tokio::time::timeout(settings.transaction_timeout, pool.lease()).await;
-    let lease = leased.map_err(|_| fault::late("the database did not answer in time"))??;
     let begin = schema::begin(schema, settings, "READ COMMITTED");
-    let found = schema::read(Link { client: lease.client()? }, &begin).await?;
-    lease.give_back();
-    schema::check(found, schema)
+    let mut tries = Tries::of(settings);
+    loop {
+        let leased = tokio::time::timeout(settings.transaction_timeout, pool.lease()).await;
+        let lease = leased.map_err(|_| fault::late("the database did not answer in time"))??;
+        let read = schema::read(Link { client: lease.client()? }, &begin).await;
+        if read.is_ok() {
+            lease.give_back();
+        }
+        if let ControlFlow::Break(found) = tries.judge(read).await {
+            return schema::check(found?, schema);
+        }
+    }
 }
 
 /// A store that is only asked.
