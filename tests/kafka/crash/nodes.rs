@@ -55,7 +55,7 @@ impl Nodes {
 
     /// Whether another of them may be broken.
     pub(super) fn are_well(&self) -> bool {
-        self.ailment.is_none() && self.rolling.is_empty() && self.quota.is_none()
+        self.ailment.is_none() && self.rolling.is_empty() && self.quota.is_none() && self.tools.is_empty()
     }
 
     pub(super) fn suffer(&mut self, fault: Fault) {
@@ -99,11 +99,22 @@ impl Nodes {
             }
             self.looked = Instant::now();
         }
+        self.finish_tools();
         // Not before it is there.
-        let altered = self.tools.iter_mut().all(|tool| !tool.is_running());
-        if altered && self.quota.is_some_and(|until| now > until) {
+        if self.tools.is_empty() && self.quota.is_some_and(|until| now > until) {
             self.quota = None;
             self.alter(["--delete-config", "producer_byte_rate,consumer_byte_rate"]);
+        }
+    }
+
+    /// A quota that is still being taken away would take the next one with it.
+    fn finish_tools(&mut self) {
+        for mut tool in std::mem::take(&mut self.tools) {
+            if tool.is_running() {
+                self.tools.push(tool);
+            } else {
+                tool.finish(TOOL).ok();
+            }
         }
     }
 
@@ -127,14 +138,11 @@ impl Nodes {
         }
     }
 
-    /// Ends what is under way, and waits for the tools.
+    /// Ends what is under way, and waits for the tools as well.
     pub(super) fn heal(&mut self) {
         wait::until("the nodes are well", HEALED, || {
             self.go_on();
             self.are_well().then_some(())
         });
-        for tool in self.tools.drain(..) {
-            tool.finish(TOOL).ok();
-        }
     }
 }
